@@ -1,0 +1,43 @@
+/** Who may import whom. The linter and the test that walks every import both read this table. */
+
+/** Each room of `src` with the other rooms it may import. What is not listed is forbidden. */
+export const arrows: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  engine: ['core'],
+  stores: ['core'],
+  transactions: ['core'],
+  http: ['core', 'engine'],
+  openapi: ['core'],
+  client: ['core'],
+  workflow: ['core', 'engine'],
+  messaging: ['core', 'engine'],
+  outbox: ['core'],
+  telemetry: ['core'],
+  gateway: ['core', 'engine', 'http'],
+  console: ['core', 'engine'],
+  verification: ['core', 'engine'],
+}
+
+/** `cli` puts the program together, so it may import every room. */
+export const freeRooms: readonly string[] = ['cli']
+
+/**
+ * Rooms whose units never import each other. A unit is the file `<name>.ts` and the folder `<name>/`; in `http`
+ * every file that is not named here is shared by all of them.
+ */
+export const units: Readonly<Record<'stores' | 'http', readonly string[]>> = {
+  stores: ['memory', 'sqlite', 'postgres', 'mysql', 'redis', 'dynamodb', 'tiered'],
+  http: ['fetch', 'node', 'express', 'fastify', 'koa', 'hono', 'h3', 'nest', 'next'],
+}
+
+/** Rooms whose third-party imports the build bundles into `dist`; elsewhere only types may be imported. */
+export const bundledRooms: readonly string[] = ['gateway', 'console', 'cli']
+
+/** The main entry imports these and nothing else. */
+export const mainEntry: { readonly rooms: readonly string[]; readonly stores: readonly string[] } = {
+  rooms: ['core', 'engine'],
+  stores: ['memory'],
+}
+
+/** The one file of `core` and `engine` that may ask for time, randomness and timers. */
+export const runtimeFile = 'src/engine/node-runtime.ts'

@@ -1,0 +1,22 @@
+import { configDefaults, defineConfig, type ViteUserConfig } from 'vitest/config'
+
+const config: ViteUserConfig = defineConfig({
+  test: {
+    environment: 'node',
+    include: ['test/**/*.test.ts'],
+    exclude: [...configDefaults.exclude, '.scratch/**'],
+    typecheck: {
+      enabled: true,
+      include: ['test/types/*.test-d.ts'],
+      checker: 'tsc',
+      tsconfig: './tsconfig.json',
+    },
+    reporters: ['./scripts/reporter.ts'],
+    testTimeout: 20_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 10_000,
+    maxWorkers: 2,
+  },
+})
+
+export default config
