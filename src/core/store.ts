@@ -1,0 +1,185 @@
+/**
+ * The store contract. A store keeps records and changes them atomically, one item at a time; it decides
+ * nothing. Why each rule is there:
+ *
+ * - **Verbs are plural**: one call is one round trip and, in a database, one commit. Each item is atomic by
+ *   itself, and one bad item never fails its neighbours: it is answered `failed`.
+ * - **The store's clock decides.** Callers send durations only; deadlines are stored as absolute times of the
+ *   store's clock, and every reply carries the store's `now`, so that hosts with wrong clocks agree.
+ * - **Every write is guarded by a token**: a holder that lost its record cannot write.
+ * - **A refusal carries the record that is there**, so that a verb whose answer got lost can be sent again:
+ *   the caller recognises its own token.
+ * - **A verb rejects as a whole only with `StoreError`**, whose `failure` says whether it may have been applied.
+ */
+import type { StoreError } from './errors.ts'
+import type { Fingerprint, IdempotencyRecord, Phase, RecordId } from './record.ts'
+
+export interface StoreCapabilities {
+  /** `store`: times are the server's. `process`: the store lives in this process and uses its clock. */
+  readonly clock: 'store' | 'process'
+  /** Whether `transaction` and `join` are there. */
+  readonly joinsTransaction: boolean
+  /** Most items that one verb takes; the engine splits larger batches. */
+  readonly batchMax: number
+  /** Calls that may be under way at once; more wait and leave as one batch. `Infinity`: never wait. */
+  readonly flightsMax: number
+  /** The store answers without I/O, so that collecting verbs into batches gains nothing. Default `false`. */
+  readonly answersInProcess?: boolean
+  /** Largest encoded outcome, in bytes. */
+  readonly outcomeBytesMax: number
+  /** Coarseness of expiry, in milliseconds. */
+  readonly expiryGranularityMs: number
+}
+
+/** Asks for the running record of `id`. */
+export interface Claim {
+  readonly id: RecordId
+  readonly fingerprint: Fingerprint
+  readonly token: string
+  readonly leaseMs: number
+  /** Kept on the record until it is settled: how long an abandoned attempt stays known. */
+  readonly retentionMs: number
+  /** At most 255 characters. */
+  readonly operation: string
+  readonly principalTag: string
+}
+
+export interface Takeover {
+  /** The token of the record that the claimer saw and decided to replace. */
+  readonly seenToken: string
+  readonly claim: Claim
+}
+
+export interface Renewal {
+  readonly id: RecordId
+  readonly token: string
+  readonly leaseMs: number
+}
+
+export type Settlement = {
+  readonly id: RecordId
+  readonly token: string
+} & (
+  | {
+      readonly to: 'completed'
+      readonly outcome: Uint8Array
+      readonly retentionMs: number
+      /** 0: no tombstone. Otherwise how long the key is refused after its retention. */
+      readonly tombstoneMs: number
+    }
+  | { readonly to: 'released'; readonly markerMs: number }
+  | { readonly to: 'unknown'; readonly retentionMs: number }
+)
+
+/** An item that could not be handled, while its neighbours were. */
+export interface FailedItem {
+  readonly kind: 'failed'
+  readonly error: StoreError
+}
+
+export type ClaimReply =
+  | { readonly kind: 'claimed' }
+  | { readonly kind: 'found'; readonly record: IdempotencyRecord }
+  | FailedItem
+
+export type TakeoverReply =
+  | { readonly kind: 'superseded'; readonly fence: number }
+  | { readonly kind: 'refused'; readonly record: IdempotencyRecord | undefined }
+  | FailedItem
+
+export type RenewalReply = { readonly kind: 'renewed' } | { readonly kind: 'lost' } | FailedItem
+
+export type SettlementReply =
+  | { readonly kind: 'settled' }
+  | { readonly kind: 'refused'; readonly record: IdempotencyRecord | undefined }
+  | FailedItem
+
+/** Answers in the order of the questions, with the store's clock in milliseconds. */
+export interface Replies<Reply> {
+  readonly now: number
+  readonly replies: readonly Reply[]
+}
+
+export interface ListQuery {
+  /** 1 to 1,000. */
+  readonly limit: number
+  /** `next` of the page before. */
+  readonly after?: string
+  readonly phase?: Phase
+  readonly operation?: string
+  readonly principalTag?: string
+}
+
+export interface ListPage {
+  readonly now: number
+  /** Newest first. */
+  readonly records: readonly IdempotencyRecord[]
+  readonly next: string | undefined
+}
+
+/** The verbs that a claim, its takeover and its settlement need; also offered inside a transaction. */
+export interface RecordVerbs {
+  /** Inserts the running record (fence 1) where the id is absent; otherwise answers with what is there. */
+  claim(claims: readonly Claim[]): Promise<Replies<ClaimReply>>
+  /**
+   * Replaces a record: fence + 1, new token, new lease, new fingerprint. Refused when the record's token is no
+   * longer `seenToken`, when it is running with a live lease, or when it is gone.
+   */
+  supersede(takeovers: readonly Takeover[]): Promise<Replies<TakeoverReply>>
+  /** running -> completed, released or unknown. Refused unless the record is running under `token`. */
+  settle(settlements: readonly Settlement[]): Promise<Replies<SettlementReply>>
+  /** The current records, `undefined` where there is none. Does not hide what has expired. */
+  read(ids: readonly RecordId[]): Promise<Replies<IdempotencyRecord | undefined>>
+}
+
+export interface IdempotencyStore extends RecordVerbs, AsyncDisposable {
+  /** For people and metrics, such as `sqlite`. */
+  readonly name: string
+  readonly capabilities: StoreCapabilities
+  /** Extends the lease to now + `leaseMs`. Lost unless the record is running under `token`. */
+  renew(renewals: readonly Renewal[]): Promise<Replies<RenewalReply>>
+  /**
+   * Removes at most `limit` records that mean nothing any more and turns completed ones that are past their
+   * retention, with a tombstone, into tombstones. Never a live lease. Safe to run twice, or to kill.
+   */
+  sweep(limit: number): Promise<SweepReply>
+  list(query: ListQuery): Promise<ListPage>
+  /** Ends what the store opened. Later verbs reject with `ClosedError`. */
+  close(): Promise<void>
+}
+
+export interface SweepReply {
+  readonly removed: number
+  readonly entombed: number
+  /** Whether the limit was reached, so that more may be waiting. */
+  readonly more: boolean
+}
+
+/** What the work inside a transaction asks for: commit with this value, or roll back with that one. */
+export type TransactionVerdict<Value> =
+  | { readonly kind: 'commit'; readonly value: Value }
+  | { readonly kind: 'roll-back'; readonly value: Value }
+
+/** How a transaction ended. `unknown`: COMMIT was sent and nobody knows; its connection is destroyed. */
+export type TransactionEnd<Value> =
+  | { readonly kind: 'committed'; readonly value: Value }
+  | { readonly kind: 'rolled-back'; readonly value: Value }
+  | { readonly kind: 'unknown'; readonly value: Value; readonly error: StoreError }
+
+/** A store whose records can commit together with the user's own writes. */
+export interface TransactionalStore<Tx> extends IdempotencyStore {
+  /**
+   * Opens a transaction, gives it to `work`, and ends it as `work` says. Rolls back and rejects with the error
+   * when `work` throws; rejects with `StoreError` when it cannot be opened or when COMMIT definitely failed.
+   */
+  transaction<Value>(
+    work: (tx: Tx, records: RecordVerbs) => Promise<TransactionVerdict<Value>>,
+  ): Promise<TransactionEnd<Value>>
+  /** The verbs inside a transaction that the user opened and will end. */
+  join(tx: Tx): RecordVerbs
+}
+
+/** Whether a store can take part in transactions; narrows its type. */
+export function joinsTransaction(store: IdempotencyStore): store is TransactionalStore<unknown> {
+  return store.capabilities.joinsTransaction
+}

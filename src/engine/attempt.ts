@@ -1,0 +1,67 @@
+/**
+ * What a caller gets when it asks to run a key, and what the winner does with it. Everything above the engine
+ * (operations, HTTP, gateway, consumers) is written against these types.
+ */
+import type { Fingerprint, RecordId } from '../core/record.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { Policy } from './policy.ts'
+
+/** Asks for the right to run one key once. */
+export interface BeginRequest {
+  readonly key: string
+  /** Who asks; part of the scope, so that one caller's answer never reaches another. */
+  readonly principal: string
+  /** The operation's part of the scope. */
+  readonly scope: string
+  /** The operation's name for people and metrics; `scope` where absent. At most 255 characters. */
+  readonly operation?: string
+  readonly fingerprint: Fingerprint
+  readonly policy: Policy
+  /** Asked instead of running again when the outcome is unknown and the policy says `reconcile`. */
+  readonly reconcile?: Reconcile
+  /** Ends the caller's waiting, never the attempt of another caller. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Finds out what became of an earlier attempt: an outcome to adopt, or `undefined` to run again. */
+export type Reconcile = (attempt: Attempt) => Promise<Outcome | undefined>
+
+/** The end of a `begin` that did not win the right to run. */
+export type NotRun =
+  | { readonly kind: 'replay'; readonly outcome: Outcome }
+  | { readonly kind: 'mismatch' }
+  | { readonly kind: 'in-progress'; readonly retryAfterMs: number }
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'expired' }
+
+export type Begun = { readonly kind: 'run'; readonly attempt: Attempt } | NotRun
+
+/**
+ * `settled`: with the outcome as it was stored, after `complete`. `lost`: another holder took over; this
+ * attempt's result is discarded and `then` is what the caller gets.
+ */
+export type Settled =
+  | { readonly kind: 'settled'; readonly outcome: Outcome | undefined }
+  | { readonly kind: 'lost'; readonly then: NotRun }
+
+/**
+ * The right to run, held under a lease that is renewed until one of `complete`, `release` or `unknown` is
+ * called. Exactly one of them must be called, once.
+ */
+export interface Attempt {
+  readonly id: RecordId
+  /** Random, one per attempt. */
+  readonly token: string
+  /** Integer, +1 at every change of holder: hand it to systems that can refuse a smaller one. */
+  readonly fence: number
+  /** Aborted when the lease is lost or the instance closes; the result would be thrown away. */
+  readonly signal: AbortSignal
+  /** A stable key for a call to another system: the same for every attempt of this key. */
+  downstreamKey(name: string): string
+  /** Stores the outcome. Rejects with `OutcomeUnknownError` when the store cannot be reached in time. */
+  complete(outcome: Outcome): Promise<Settled>
+  /** Ends the attempt without an outcome: the next one may run. Only right where nothing took effect. */
+  release(): Promise<Settled>
+  /** Says that the effect may have happened: the operation's `onUnknown` decides what comes next. */
+  unknown(): Promise<Settled>
+}

@@ -1,0 +1,228 @@
+/**
+ * Turns concurrent verbs into batches: what is asked in one turn of the event loop leaves together at its end,
+ * one call for each verb, and what arrives while all flights are under way leaves as the next batch. Alone, a
+ * verb leaves alone, on the store's cheapest path. Ids are sorted within a batch, so that two processes lock
+ * rows in the same order. A flight without an answer is given up after `flightMsMax` as lost; a late answer
+ * is dropped, and the token tells later what it did.
+ */
+import { StoreError } from '../core/errors.ts'
+import type { IdempotencyRecord, RecordId } from '../core/record.ts'
+import type { Timers } from '../core/runtime.ts'
+import type {
+  Claim,
+  ClaimReply,
+  FailedItem,
+  IdempotencyStore,
+  Renewal,
+  RenewalReply,
+  Replies,
+  Settlement,
+  SettlementReply,
+  Takeover,
+  TakeoverReply,
+} from '../core/store.ts'
+import { report } from './events.ts'
+
+/** One reply, with the store's clock. Items that `failed` reject instead. */
+export interface Answer<Reply> {
+  readonly now: number
+  readonly reply: Exclude<Reply, FailedItem>
+}
+
+/** The store's verbs, one item at a time. Each rejects with `StoreError`. */
+export interface Coalescer {
+  claim(claim: Claim): Promise<Answer<ClaimReply>>
+  supersede(takeover: Takeover): Promise<Answer<TakeoverReply>>
+  renew(renewal: Renewal): Promise<Answer<RenewalReply>>
+  settle(settlement: Settlement): Promise<Answer<SettlementReply>>
+  read(id: RecordId): Promise<Answer<IdempotencyRecord | undefined>>
+}
+
+/** How long a call to the store may take before it counts as lost. */
+export const flightMsMax = 5_000
+
+interface Waiting<Item, Reply> {
+  readonly item: Item
+  readonly resolve: (answer: Answer<Reply>) => void
+  readonly reject: (error: StoreError) => void
+}
+
+/** One verb: what waits for it and how many calls of it are under way. */
+class VerbQueue<Item, Reply> {
+  #waiting: Waiting<Item, Reply>[] = []
+  #flights = 0
+  readonly #name: string
+  readonly #idOf: (item: Item) => RecordId
+  readonly #call: (items: readonly Item[]) => Promise<Replies<Reply>>
+  readonly #coalescer: Shared
+
+  constructor(
+    coalescer: Shared,
+    name: string,
+    idOf: (item: Item) => RecordId,
+    call: (items: readonly Item[]) => Promise<Replies<Reply>>,
+  ) {
+    this.#coalescer = coalescer
+    this.#name = name
+    this.#idOf = idOf
+    this.#call = call
+  }
+
+  ask(item: Item): Promise<Answer<Reply>> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ item, resolve, reject })
+      if (this.#coalescer.direct) this.depart()
+      else this.#coalescer.scheduleDeparture()
+    })
+  }
+
+  /** Sends what waits, as far as flights are free. */
+  depart(): void {
+    const { flightsMax, batchMax } = this.#coalescer
+    while (this.#waiting.length > 0 && this.#flights < flightsMax) {
+      const batch = this.#waiting.length <= batchMax ? this.#waiting : this.#waiting.slice(0, batchMax)
+      this.#waiting = this.#waiting.length <= batchMax ? [] : this.#waiting.slice(batchMax)
+      if (batch.length > 1) batch.sort((a, b) => (this.#idOf(a.item) < this.#idOf(b.item) ? -1 : 1))
+      this.#fly(batch)
+    }
+  }
+
+  #fly(batch: readonly Waiting<Item, Reply>[]): void {
+    this.#flights++
+    let landed = false
+    const land = (): boolean => {
+      if (landed) return false
+      landed = true
+      cancel()
+      this.#flights--
+      if (this.#waiting.length > 0) this.#coalescer.scheduleDeparture()
+      return true
+    }
+    const cancel = this.#coalescer.direct
+      ? noCancel
+      : this.#coalescer.timers.background(flightMsMax, () => {
+          if (land())
+            this.#fail(batch, new StoreError('lost', `The store did not answer in ${flightMsMax} ms.`))
+        })
+    let call: Promise<Replies<Reply>>
+    try {
+      call = this.#call(batch.map((waiting) => waiting.item))
+    } catch (error) {
+      call = Promise.reject(error)
+    }
+    call.then(
+      (replies) => {
+        if (land()) this.#deliver(batch, replies)
+      },
+      (error: unknown) => {
+        if (land()) this.#fail(batch, asStoreError(error))
+      },
+    )
+  }
+
+  #deliver(batch: readonly Waiting<Item, Reply>[], { now, replies }: Replies<Reply>): void {
+    if (replies.length !== batch.length) {
+      this.#fail(
+        batch,
+        new StoreError('unrecognised', 'The store gave another number of replies than items.'),
+      )
+      return
+    }
+    for (const [at, waiting] of batch.entries()) {
+      const reply = replies[at] as Reply
+      if (isFailed(reply)) {
+        this.#report(reply.error)
+        waiting.reject(reply.error)
+      } else {
+        waiting.resolve({ now, reply: reply as Exclude<Reply, FailedItem> })
+      }
+    }
+  }
+
+  #fail(batch: readonly Waiting<Item, Reply>[], error: StoreError): void {
+    this.#report(error)
+    for (const waiting of batch) waiting.reject(error)
+  }
+
+  #report(error: StoreError): void {
+    report('store-error', () => ({ verb: this.#name, error }))
+  }
+}
+
+/** What all verbs of one store share. */
+interface Shared {
+  readonly direct: boolean
+  readonly flightsMax: number
+  readonly batchMax: number
+  readonly timers: Timers
+  scheduleDeparture(): void
+}
+
+/** Puts a coalescer in front of a store. */
+export function createCoalescer(store: IdempotencyStore, timers: Timers): Coalescer {
+  const { flightsMax, batchMax, answersInProcess = false } = store.capabilities
+  let scheduled = false
+  const shared: Shared = {
+    direct: answersInProcess,
+    flightsMax,
+    batchMax,
+    timers,
+    scheduleDeparture(): void {
+      if (scheduled) return
+      scheduled = true
+      timers.atTurnEnd(() => {
+        scheduled = false
+        // Settlements first: they free keys that claims of the same commit may wait for.
+        for (const queue of [settle, claim, supersede, renew, read]) queue.depart()
+      })
+    },
+  }
+  const claim = new VerbQueue<Claim, ClaimReply>(
+    shared,
+    'claim',
+    (item) => item.id,
+    (items) => store.claim(items),
+  )
+  const supersede = new VerbQueue<Takeover, TakeoverReply>(
+    shared,
+    'supersede',
+    (item) => item.claim.id,
+    (items) => store.supersede(items),
+  )
+  const renew = new VerbQueue<Renewal, RenewalReply>(
+    shared,
+    'renew',
+    (item) => item.id,
+    (items) => store.renew(items),
+  )
+  const settle = new VerbQueue<Settlement, SettlementReply>(
+    shared,
+    'settle',
+    (item) => item.id,
+    (items) => store.settle(items),
+  )
+  const read = new VerbQueue<RecordId, IdempotencyRecord | undefined>(
+    shared,
+    'read',
+    (id) => id,
+    (ids) => store.read(ids),
+  )
+  return {
+    claim: (item) => claim.ask(item) as Promise<Answer<ClaimReply>>,
+    supersede: (item) => supersede.ask(item) as Promise<Answer<TakeoverReply>>,
+    renew: (item) => renew.ask(item) as Promise<Answer<RenewalReply>>,
+    settle: (item) => settle.ask(item) as Promise<Answer<SettlementReply>>,
+    read: (id) => read.ask(id),
+  }
+}
+
+const noCancel = (): void => {}
+
+function isFailed(reply: unknown): reply is FailedItem {
+  return typeof reply === 'object' && reply !== null && (reply as { kind?: unknown }).kind === 'failed'
+}
+
+function asStoreError(error: unknown): StoreError {
+  if (error instanceof StoreError) return error
+  return new StoreError('unrecognised', 'The store failed in a way it does not describe.', { cause: error })
+}

@@ -1,0 +1,120 @@
+/**
+ * The one claim path: from a claim to the right to run, or to the reason why not. Lease mode runs it on the
+ * coalescer, transaction mode on the verbs of its open transaction; both decide by the same table.
+ */
+import { StoreError } from '../core/errors.ts'
+import { decodeOutcome } from '../core/outcome.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { IdempotencyRecord } from '../core/record.ts'
+import type { Claim, RecordVerbs } from '../core/store.ts'
+import { type Claimer, decide, type OnUnknown } from '../core/transitions.ts'
+import type { NotRun } from './attempt.ts'
+import type { Answer, Coalescer } from './coalescer.ts'
+
+export type ContestVerbs = Pick<Coalescer, 'claim' | 'supersede'>
+
+/** How a contest ends for the claimer. */
+export type ContestEnd =
+  /** `reconcile`: an earlier outcome is unknown and the operation wants to ask before it runs. */
+  | { readonly kind: 'won'; readonly fence: number; readonly reconcile: boolean }
+  | { readonly kind: 'replay'; readonly outcome: Outcome }
+  | { readonly kind: 'mismatch' }
+  | { readonly kind: 'in-progress'; readonly leaseLeftMs: number; readonly token: string }
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'expired' }
+
+/** Rounds of claim and supersede before a key that changes hands all the time counts as in progress. */
+const roundsMax = 8
+
+/**
+ * Claims, and supersedes where the table says so. Safe to call again with the same claim after a `StoreError`:
+ * a send that had been applied is recognised by its token.
+ *
+ * @throws StoreError
+ * @throws UnreadableOutcomeError
+ */
+export async function contest(verbs: ContestVerbs, claim: Claim, onUnknown: OnUnknown): Promise<ContestEnd> {
+  const claimer = { fingerprint: claim.fingerprint, token: claim.token, onUnknown }
+  let found: { record: IdempotencyRecord | undefined; now: number } = { record: undefined, now: 0 }
+  let superseded: 'no' | 'run' | 'reconcile' = 'no'
+
+  for (let round = 0; round < roundsMax; round++) {
+    const decision = decide(found.record, claimer, found.now)
+    switch (decision.kind) {
+      case 'claim': {
+        const { reply, now } = await verbs.claim(claim)
+        if (reply.kind === 'claimed') return { kind: 'won', fence: 1, reconcile: false }
+        found = { record: reply.record, now }
+        break
+      }
+      case 'hold':
+        return { kind: 'won', fence: decision.fence, reconcile: superseded === 'reconcile' }
+      case 'supersede': {
+        superseded = decision.reconcile ? 'reconcile' : 'run'
+        const { reply, now } = await verbs.supersede({ seenToken: decision.seen.token, claim })
+        if (reply.kind === 'superseded') {
+          return { kind: 'won', fence: reply.fence, reconcile: decision.reconcile }
+        }
+        found = { record: reply.record, now }
+        break
+      }
+      case 'replay':
+        return { kind: 'replay', outcome: decodeOutcome(decision.record.outcome) }
+      case 'in-progress':
+        return { kind: 'in-progress', leaseLeftMs: decision.leaseLeftMs, token: found.record?.token ?? '' }
+      case 'mismatch':
+      case 'unknown':
+      case 'expired':
+        return decision
+      default:
+        return decision satisfies never
+    }
+  }
+  return { kind: 'in-progress', leaseLeftMs: claim.leaseMs, token: found.record?.token ?? '' }
+}
+
+/** How soon a duplicate should ask again: within a second, and not after the lease has run out. */
+export function retryAfterMs(leaseLeftMs: number): number {
+  return Math.ceil(Math.min(1_000, Math.max(1, leaseLeftMs)))
+}
+
+/** What a caller that may not claim makes of a record: a holder that lost it, or a reader. */
+export function asSeen(record: IdempotencyRecord | undefined, claimer: Claimer, now: number): NotRun {
+  const decision = decide(record, claimer, now)
+  switch (decision.kind) {
+    case 'replay':
+      return { kind: 'replay', outcome: decodeOutcome(decision.record.outcome) }
+    case 'in-progress':
+      return { kind: 'in-progress', retryAfterMs: retryAfterMs(decision.leaseLeftMs) }
+    case 'mismatch':
+    case 'unknown':
+    case 'expired':
+      return decision
+    case 'claim':
+    case 'hold':
+    case 'supersede':
+      // Free for the next claimer: the caller must ask again, under the same key.
+      return { kind: 'in-progress', retryAfterMs: 1 }
+    default:
+      return decision satisfies never
+  }
+}
+
+/** The verbs of an open transaction, one item at a time. */
+export function singly(records: RecordVerbs): ContestVerbs & Pick<Coalescer, 'settle'> {
+  return {
+    claim: (item) => only(records.claim([item])),
+    supersede: (item) => only(records.supersede([item])),
+    settle: (item) => only(records.settle([item])),
+  }
+}
+
+async function only<Reply extends { readonly kind: string }>(
+  call: Promise<{ readonly now: number; readonly replies: readonly Reply[] }>,
+): Promise<Answer<Reply>> {
+  const { now, replies } = await call
+  const reply = replies[0]
+  if (reply === undefined) throw new StoreError('unrecognised', 'The store gave no reply.')
+  if (reply.kind === 'failed') throw (reply as unknown as { error: StoreError }).error
+  return { now, reply: reply as Answer<Reply>['reply'] }
+}

@@ -1,0 +1,134 @@
+/** The durations and choices of one operation, checked once, at construction. */
+import { type Duration, toMilliseconds } from '../core/duration.ts'
+import { InvalidOptionError } from '../core/errors.ts'
+import type { OnUnknown } from '../core/transitions.ts'
+
+/** Options that the instance sets for all operations, and each operation for itself. */
+export interface PolicyOptions {
+  /** How long an outcome is replayed, counted from completion. Default `'24h'`. */
+  readonly retention?: Duration
+  /** How long a holder that says nothing keeps the key; renewed every third. Default `'30s'`. */
+  readonly lease?: Duration
+  /** How long a handler may keep its lease by renewal; then its signal aborts and the lease runs out. Default `'15m'`. */
+  readonly timeout?: Duration
+  /** How long after its retention a key is refused as expired instead of run. Default 0: it runs as new. */
+  readonly tombstone?: Duration
+  /** How long a released key stays bound to its request. Default: as `retention`. */
+  readonly releaseMarker?: Duration
+  /**
+   * How long a duplicate waits for the attempt in progress before it is refused. Default 0 over HTTP (refuse
+   * at once), `'10s'` for `operation().run`.
+   */
+  readonly wait?: Duration
+  /**
+   * What becomes of a key whose attempt ended without a known outcome: `hold` (default) refuses it until it is
+   * reconciled, `rerun` runs it again, `reconcile` asks the operation's own function.
+   */
+  readonly onUnknown?: OnUnknown
+}
+
+/** `PolicyOptions`, resolved to milliseconds. */
+export interface Policy {
+  readonly retentionMs: number
+  readonly leaseMs: number
+  readonly timeoutMs: number
+  readonly tombstoneMs: number
+  readonly releaseMarkerMs: number
+  readonly waitMs: number
+  readonly onUnknown: OnUnknown
+}
+
+export const defaultPolicy: Policy = {
+  retentionMs: 24 * 3_600_000,
+  leaseMs: 30_000,
+  timeoutMs: 15 * 60_000,
+  tombstoneMs: 0,
+  releaseMarkerMs: 24 * 3_600_000,
+  waitMs: 0,
+  onUnknown: 'hold',
+}
+
+const leaseMsMin = 100
+const leaseMsMax = 24 * 3_600_000
+const waitMsMax = 10 * 60_000
+
+/**
+ * Checks options and fills the rest from `base`.
+ *
+ * @throws InvalidOptionError naming option, rule and value
+ */
+export function resolvePolicy(options: PolicyOptions, base: Policy = defaultPolicy): Policy {
+  const pick = (
+    name: keyof PolicyOptions & string,
+    fallback: number,
+    bounds?: { min?: number; max?: number },
+  ) => {
+    const value = options[name] as Duration | undefined
+    return value === undefined ? fallback : toMilliseconds(name, value, bounds)
+  }
+  const retentionMs = pick('retention', base.retentionMs, { min: 1 })
+  const leaseMs = pick('lease', base.leaseMs, { min: leaseMsMin, max: leaseMsMax })
+  if (options.retention !== undefined && options.lease !== undefined && leaseMs >= retentionMs) {
+    throw new InvalidOptionError('lease', 'must be shorter than retention', options.lease)
+  }
+  const onUnknown = options.onUnknown ?? base.onUnknown
+  if (onUnknown !== 'hold' && onUnknown !== 'rerun' && onUnknown !== 'reconcile') {
+    throw new InvalidOptionError('onUnknown', "must be 'hold', 'rerun' or 'reconcile'", onUnknown)
+  }
+  return {
+    retentionMs,
+    leaseMs,
+    timeoutMs: pick('timeout', base.timeoutMs, { min: 1 }),
+    tombstoneMs: pick('tombstone', base.tombstoneMs),
+    releaseMarkerMs: pick(
+      'releaseMarker',
+      options.retention === undefined ? base.releaseMarkerMs : retentionMs,
+    ),
+    waitMs: pick('wait', base.waitMs, { max: waitMsMax }),
+    onUnknown,
+  }
+}
+
+/**
+ * Refuses options that are not known, with the nearest known name.
+ *
+ * @throws InvalidOptionError
+ */
+export function refuseUnknownOptions(where: string, options: object, known: readonly string[]): void {
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue
+    const near = known.find((candidate) => isNear(name.toLowerCase(), candidate.toLowerCase()))
+    const hint = near === undefined ? `. Known: ${known.join(', ')}` : `. Did you mean ${near}?`
+    throw new InvalidOptionError(`${where}.${name}`, `is not known${hint}`)
+  }
+}
+
+/** Within one edit, or one a prefix of the other: enough for a typing error, and linear. */
+function isNear(given: string, candidate: string): boolean {
+  if (given.length >= 3 && (candidate.startsWith(given) || given.startsWith(candidate))) return true
+  if (Math.abs(given.length - candidate.length) > 1) return false
+  let start = 0
+  while (start < given.length && given[start] === candidate[start]) start++
+  let end = 0
+  while (
+    end < Math.min(given.length, candidate.length) - start &&
+    given[given.length - 1 - end] === candidate[candidate.length - 1 - end]
+  ) {
+    end++
+  }
+  const rest = Math.max(given.length, candidate.length) - start - end
+  if (rest <= 1) return true
+  const swapped = given.slice(start, given.length - end)
+  return rest === 2 && swapped === [...candidate.slice(start, candidate.length - end)].reverse().join('')
+}
+
+/** Names of `PolicyOptions`, for `refuseUnknownOptions`. */
+export const policyOptionNames: readonly (keyof PolicyOptions)[] = [
+  'retention',
+  'lease',
+  'timeout',
+  'tombstone',
+  'releaseMarker',
+  'wait',
+  'onUnknown',
+]

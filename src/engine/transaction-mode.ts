@@ -1,0 +1,219 @@
+/**
+ * Transaction mode: claim, effect and outcome in one commit. The uncommitted claim is the lock; a crash takes
+ * claim and effect away together, so there is no lease, no clock and no unknown outcome between them.
+ *
+ * What is left is the COMMIT that got no answer. Its connection is destroyed and the key is claimed again on
+ * another one. That claim waits for the old transaction and then either finds its outcome (it had committed)
+ * or wins (it never will). Reading first would not do: the old transaction may still be about to commit.
+ */
+import { NotAppliedError, OutcomeUnknownError, RetryTransactionError, StoreError } from '../core/errors.ts'
+import { StoreUnavailableError, UnstorableOutcomeError } from '../core/errors.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { Claim, RecordVerbs, TransactionalStore, TransactionVerdict } from '../core/store.ts'
+import { contest, singly } from './contest.ts'
+import { report } from './events.ts'
+import type { FlightControls } from './flights.ts'
+import { asLeaderNotRun, claimBudgetMs, newClaim } from './lease-mode.ts'
+import { fitOutcome } from './outcome-fit.ts'
+import { type Call, goRounds, type LeaderNotRun } from './rounds.ts'
+import { resend } from './store-retry.ts'
+import type { NotRun } from './attempt.ts'
+
+/** How long an unanswered COMMIT is looked into before the outcome is reported as unknown. */
+export const unknownCommitBudgetMs = 5_000
+
+/** The user's work, once the key is won. Throws to roll back. */
+export type TransactionWork<Tx> = (tx: Tx, fence: number) => Promise<Outcome>
+
+/** Asks what became of an earlier attempt in lease mode: an outcome to adopt, or `undefined` to run. */
+export type ReconcileInTransaction = () => Promise<Outcome | undefined>
+
+export type Transacted = { readonly kind: 'executed'; readonly outcome: Outcome } | NotRun
+
+/**
+ * Runs `work` and its record in a transaction that the store opens.
+ *
+ * @throws StoreUnavailableError when the transaction cannot be opened; `work` did not run
+ * @throws NotAppliedError when it definitely did not commit
+ * @throws OutcomeUnknownError when COMMIT got no answer and the store stays away
+ */
+export function transact<Tx>(
+  call: Call,
+  store: TransactionalStore<Tx>,
+  work: TransactionWork<Tx>,
+  reconcile: ReconcileInTransaction | undefined,
+): Promise<Transacted> {
+  return goRounds<Exclude<Transacted, NotRun>>(call, (controls) =>
+    lead(call, store, work, reconcile, controls),
+  )
+}
+
+type Verdict = Exclude<Transacted, NotRun> | LeaderNotRun
+
+async function lead<Tx>(
+  call: Call,
+  store: TransactionalStore<Tx>,
+  work: TransactionWork<Tx>,
+  reconcile: ReconcileInTransaction | undefined,
+  controls: FlightControls,
+): Promise<Verdict> {
+  const claim = newClaim(call)
+  const startedAt = call.machinery.runtime.clock.monotonic()
+  let started = false
+  const attempt = (): Promise<Verdict> =>
+    inTransaction(call, store, claim, async (tx, records) => {
+      const end = await contest(singly(records), claim, call.policy.onUnknown)
+      if (end.kind !== 'won') return { kind: 'roll-back', value: asLeaderNotRun(end) }
+      started = true
+      const { policy, identity } = call
+      report('claimed', () => ({ id: identity.id, operation: identity.operation, fence: end.fence }))
+      controls.begin({ kind: 'run', leaseLeftMs: () => policy.leaseMs })
+      const adopted = end.reconcile ? await reconcile?.() : undefined
+      const outcome = adopted ?? (await work(tx, end.fence))
+      await settleIn(call, records, claim, outcome)
+      const kind = adopted === undefined ? 'executed' : 'replay'
+      return { kind: 'commit', value: { kind, outcome } }
+    })
+
+  try {
+    // Once the handler has started, nothing is run again within the call.
+    const end = await resend(call.machinery.runtime, claimBudgetMs, () =>
+      attempt().catch((e: unknown) => {
+        if (started && e instanceof StoreError) throw new NotAppliedError({ cause: e })
+        throw e
+      }),
+    )
+    finish(call, controls, end, startedAt)
+    return end
+  } catch (error) {
+    controls.end({ kind: 'open' })
+    if (error instanceof StoreError) throw new StoreUnavailableError({ cause: error })
+    throw error
+  }
+}
+
+function finish(call: Call, controls: FlightControls, end: Verdict, startedAt: number): void {
+  if (end.kind === 'executed') {
+    const { id, operation } = call.identity
+    const durationMs = call.machinery.runtime.clock.monotonic() - startedAt
+    report('completed', () => ({ id, operation, fence: 1, durationMs }))
+    controls.end({ kind: 'completed', outcome: end.outcome })
+  } else if (end.kind === 'replay') {
+    // Also after a reconciliation, for which the flight had begun.
+    controls.begin(end)
+    controls.end({ kind: 'completed', outcome: end.outcome })
+  } else {
+    controls.begin(end)
+  }
+}
+
+async function settleIn(call: Call, records: RecordVerbs, claim: Claim, outcome: Outcome): Promise<void> {
+  const { store } = call.machinery
+  const { retentionMs, tombstoneMs } = call.policy
+  const fitted = fitOutcome(outcome, store.capabilities.outcomeBytesMax)
+  // Unlike in lease mode the effect can still be undone, so an outcome that cannot be kept undoes it.
+  if (fitted.outcome !== outcome) {
+    const reason = fitted.outcome.kind === 'unstorable' ? fitted.outcome.reason : 'it is too large'
+    throw new UnstorableOutcomeError(reason)
+  }
+  const { id, token } = claim
+  const { reply } = await singly(records).settle({
+    id,
+    token,
+    to: 'completed',
+    outcome: fitted.bytes,
+    retentionMs,
+    tombstoneMs,
+  })
+  if (reply.kind !== 'settled') {
+    throw new NotAppliedError({ cause: new Error('The record was changed inside its own transaction.') })
+  }
+}
+
+async function inTransaction<Tx>(
+  call: Call,
+  store: TransactionalStore<Tx>,
+  claim: Claim,
+  work: (tx: Tx, records: RecordVerbs) => Promise<TransactionVerdict<Verdict>>,
+): Promise<Verdict> {
+  const end = await store.transaction(work)
+  switch (end.kind) {
+    case 'committed':
+    case 'rolled-back':
+      return end.value
+    case 'unknown': {
+      const applied = await resolveUnknownCommit(call, claim, end.error)
+      if (applied) return end.value
+      throw new NotAppliedError({ cause: end.error })
+    }
+    default:
+      return end satisfies never
+  }
+}
+
+/** Whether the transaction that claimed with `lostClaim` had committed. */
+async function resolveUnknownCommit(call: Call, lostClaim: Claim, error: StoreError): Promise<boolean> {
+  const { coalescer, runtime } = call.machinery
+  const { id, operation } = call.identity
+  const probe = newClaim(call)
+  try {
+    const applied = await resend(runtime, unknownCommitBudgetMs, async () => {
+      const { reply } = await coalescer.claim(probe)
+      if (reply.kind === 'claimed') return false
+      const { record } = reply
+      if (record.token === lostClaim.token) return true
+      if (record.token === probe.token) return false
+      // The transaction had superseded an older record, and that one is still here: supersede it too. This
+      // waits for the old transaction like the claim does, and is refused when that one committed.
+      const superseded = await coalescer.supersede({ seenToken: record.token, claim: probe })
+      if (superseded.reply.kind === 'superseded') return false
+      const after = superseded.reply.record?.token
+      if (after === lostClaim.token) return true
+      if (after === probe.token) return false
+      throw new StoreError('transient', 'The key changes hands while its commit is looked into.')
+    })
+    report('unknown-commit', () => ({ id, operation, applied }))
+    if (!applied) {
+      const { releaseMarkerMs: markerMs } = call.policy
+      const release = { id, token: probe.token, to: 'released', markerMs } as const
+      await resend(runtime, unknownCommitBudgetMs, () => coalescer.settle(release)).catch(() => {})
+    }
+    return applied
+  } catch (cause) {
+    report('unknown-commit', () => ({ id, operation, applied: 'undecided' }))
+    throw new OutcomeUnknownError(false, { cause: new AggregateError([error, cause]) })
+  }
+}
+
+/**
+ * Runs `work` and its record inside a transaction that the user opened and will end. Nothing is waited for,
+ * retried or reported: whether it commits is not known here.
+ *
+ * @throws RetryTransactionError when the store asks for another try
+ */
+export async function transactWithin<Tx>(
+  call: Call,
+  store: TransactionalStore<Tx>,
+  tx: Tx,
+  work: (fence: number) => Promise<Outcome>,
+): Promise<Transacted> {
+  const records = store.join(tx)
+  const claim = newClaim(call)
+  try {
+    const end = await contest(singly(records), claim, call.policy.onUnknown)
+    if (end.kind !== 'won') {
+      const { kind } = end
+      return kind === 'in-progress' ? { kind, retryAfterMs: asRetryAfter(asLeaderNotRun(end)) } : end
+    }
+    const outcome = await work(end.fence)
+    await settleIn(call, records, claim, outcome)
+    return { kind: 'executed', outcome }
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error
+    throw new RetryTransactionError('The store could not take part in this transaction.', { cause: error })
+  }
+}
+
+function asRetryAfter(end: LeaderNotRun): number {
+  return end.kind === 'in-progress' ? end.retryAfterMs : 1
+}

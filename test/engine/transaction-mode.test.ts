@@ -1,0 +1,247 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { StoreError } from '../../src/core/errors.ts'
+import type { TransactionalStore } from '../../src/core/store.ts'
+import { createIdempotency, type Idempotency } from '../../src/engine/idempotency.ts'
+import { memoryStore } from '../../src/stores/memory.ts'
+import { type SqliteTx, sqliteStore } from '../../src/stores/sqlite.ts'
+
+let folder: string
+let db: DatabaseSync
+let store: TransactionalStore<SqliteTx>
+let idem: Idempotency<SqliteTx>
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'retrysafe-transaction-'))
+  const file = join(folder, 'shop.db')
+  store = sqliteStore({ file })
+  idem = createIdempotency({ store, sweep: false })
+  db = new DatabaseSync(file)
+  db.exec('PRAGMA journal_mode = WAL; CREATE TABLE orders (sku TEXT NOT NULL) STRICT')
+})
+
+afterEach(async () => {
+  db.close()
+  await idem.close()
+  rmSync(folder, { recursive: true })
+})
+
+interface Order {
+  readonly sku: string
+}
+
+const call = { key: 'k1', principal: 'alice', input: { sku: 'A1' } }
+
+function place(tx: SqliteTx, { sku }: Order): { sku: string } {
+  tx.prepare('INSERT INTO orders (sku) VALUES (?)').run(sku)
+  return { sku }
+}
+
+function orders(): string[] {
+  return db
+    .prepare('SELECT sku FROM orders')
+    .all()
+    .map((row) => String(row['sku']))
+}
+
+describe('transaction', () => {
+  test('effect and record commit together, and duplicates replay', async () => {
+    const order = idem.transaction('order', (input: Order, { tx }) => place(tx, input))
+    expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: false })
+    expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: true })
+    expect(orders()).toEqual(['A1'])
+  })
+
+  test('an async handler sees its own writes; others see them after the commit', async () => {
+    const seen: string[][] = []
+    const order = idem.transaction('order', async (input: Order, { tx }) => {
+      const placed = place(tx, input)
+      await new Promise((resolve) => setImmediate(resolve))
+      seen.push(orders())
+      return placed
+    })
+    await order.run(call)
+    expect(seen).toEqual([[]])
+    expect(orders()).toEqual(['A1'])
+  })
+
+  test('a handler that throws leaves neither effect nor record', async () => {
+    let runs = 0
+    const order = idem.transaction('order', (input: Order, { tx }) => {
+      place(tx, input)
+      if (++runs === 1) throw new Error('no stock')
+      return 'placed'
+    })
+    await expect(order.run(call)).rejects.toThrow('no stock')
+    expect(orders()).toEqual([])
+    expect(await order.run(call)).toEqual({ value: 'placed', replayed: false })
+    expect(orders()).toEqual(['A1'])
+  })
+
+  test('50 duplicates at once: one effect, one answer', async () => {
+    const order = idem.transaction('order', async (input: Order, { tx }) => {
+      await new Promise((resolve) => setImmediate(resolve))
+      return place(tx, input)
+    })
+    const results = await Promise.all(Array.from({ length: 50 }, () => order.run(call)))
+    expect(results.filter((result) => !result.replayed)).toHaveLength(1)
+    expect(orders()).toEqual(['A1'])
+  })
+
+  test('many keys at once take turns and all commit', async () => {
+    const order = idem.transaction('order', async (input: Order, { tx }) => {
+      await new Promise((resolve) => setImmediate(resolve))
+      return place(tx, input)
+    })
+    const lease = idem.operation('mail', () => 'sent')
+    const keys = Array.from({ length: 20 }, (_, at) => `k${at}`)
+    await Promise.all(keys.flatMap((key) => [order.run({ ...call, key }), lease.run({ ...call, key })]))
+    expect(orders()).toHaveLength(20)
+  })
+
+  test('another input under the key is refused', async () => {
+    const order = idem.transaction('order', (input: Order, { tx }) => place(tx, input))
+    await order.run(call)
+    expect(await order.attempt({ ...call, input: { sku: 'B2' } })).toEqual({ kind: 'mismatch' })
+    expect(orders()).toEqual(['A1'])
+  })
+
+  test('a value that cannot be stored undoes the effect', async () => {
+    const order = idem.transaction('order', (input: Order, { tx }) => {
+      place(tx, input)
+      return () => input
+    })
+    await expect(order.run(call)).rejects.toMatchObject({ code: 'outcome-unstorable' })
+    expect(orders()).toEqual([])
+  })
+
+  test('a store without transactions is refused at construction', () => {
+    const plain = createIdempotency({ store: memoryStore(), sweep: false })
+    expect(() => plain.transaction('order', () => 1)).toThrow(/store joins no transaction/)
+  })
+})
+
+describe('a commit without an answer', () => {
+  /** The store as seen through a connection that breaks at COMMIT, `applied` or not. */
+  function breakCommit(applied: boolean): void {
+    const { transaction } = store
+    store.transaction = async (work) => {
+      store.transaction = transaction
+      const error = new StoreError('lost', 'the connection broke at COMMIT')
+      if (applied) {
+        const end = await transaction.call(store, work)
+        return { kind: 'unknown', value: end.value as never, error }
+      }
+      const end = await transaction.call(store, async (tx, records) => {
+        const verdict = await work(tx as SqliteTx, records)
+        return { kind: 'roll-back', value: verdict.value }
+      })
+      return { kind: 'unknown', value: end.value as never, error }
+    }
+  }
+
+  test('that had been applied ends as success, once', async () => {
+    breakCommit(true)
+    const order = idem.transaction('order', (input: Order, { tx }) => place(tx, input))
+    expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: false })
+    expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: true })
+    expect(orders()).toEqual(['A1'])
+  })
+
+  test('that had not been applied is reported as such, and the key may be sent again', async () => {
+    breakCommit(false)
+    const order = idem.transaction('order', (input: Order, { tx }) => place(tx, input))
+    await expect(order.run(call)).rejects.toMatchObject({ code: 'not-applied' })
+    expect(orders()).toEqual([])
+    expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: false })
+    expect(orders()).toEqual(['A1'])
+  })
+
+  test.each([true, false])('over a released record, applied: %s', async (applied) => {
+    await idem
+      .operation('order', () => {
+        throw new Error('released')
+      })
+      .run(call)
+      .catch(() => {})
+    breakCommit(applied)
+    const order = idem.transaction('order', (input: Order, { tx }) => place(tx, input))
+    const result = await order.run(call).catch((error: unknown) => error)
+    expect(result).toMatchObject(applied ? { replayed: false } : { code: 'not-applied' })
+    expect(await order.run(call)).toMatchObject({ replayed: applied })
+    expect(orders()).toEqual(['A1'])
+  })
+
+  test('with the store away is unknown, and the same key finds the truth later', async () => {
+    breakCommit(true)
+    const { claim } = store
+    store.claim = () => Promise.reject(new StoreError('permanent', 'away'))
+    const order = idem.transaction('order', (input: Order, { tx }) => place(tx, input))
+    await expect(order.run(call)).rejects.toMatchObject({ code: 'outcome-unknown', settled: false })
+    store.claim = claim
+    expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: true })
+    expect(orders()).toEqual(['A1'])
+  })
+})
+
+describe('within the caller’s own transaction', () => {
+  const given = { ...call, operation: 'order' }
+
+  async function inTransaction<Value>(work: () => Promise<Value>): Promise<Value> {
+    db.exec('BEGIN IMMEDIATE')
+    try {
+      const value = await work()
+      db.exec('COMMIT')
+      return value
+    } catch (error) {
+      db.exec('ROLLBACK')
+      throw error
+    }
+  }
+
+  beforeEach(async () => {
+    await store.read([])
+  })
+
+  test('runs once and replays', async () => {
+    const run = () => inTransaction(() => idem.within(db, given, () => place(db, call.input)))
+    expect(await run()).toEqual({ value: { sku: 'A1' }, replayed: false })
+    expect(await run()).toEqual({ value: { sku: 'A1' }, replayed: true })
+    expect(orders()).toEqual(['A1'])
+  })
+
+  test('a rollback takes the record away with the effect', async () => {
+    const failing = inTransaction(async () => {
+      await idem.within(db, given, () => place(db, call.input))
+      throw new Error('later step failed')
+    })
+    await expect(failing).rejects.toThrow('later step failed')
+    expect(orders()).toEqual([])
+    const again = await inTransaction(() => idem.within(db, given, () => place(db, call.input)))
+    expect(again.replayed).toBe(false)
+  })
+
+  test('another holder in lease mode is in progress, at once', async () => {
+    const { promise, resolve } = Promise.withResolvers<number>()
+    const claimed = Promise.withResolvers<void>()
+    const running = idem
+      .operation('order', () => {
+        claimed.resolve()
+        return promise
+      })
+      .run(call)
+    await claimed.promise
+    const work = inTransaction(() => idem.within(db, given, () => place(db, call.input)))
+    await expect(work).rejects.toMatchObject({ code: 'in-progress' })
+    resolve(1)
+    await running
+  })
+
+  test('an unknown option is refused by name', async () => {
+    const typo = { ...given, retenton: '1h' } as never
+    await expect(idem.within(db, typo, () => 1)).rejects.toThrow(/retenton.*Did you mean retention/)
+  })
+})
