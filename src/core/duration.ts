@@ -1,0 +1,66 @@
+/** Durations as options take them. */
+import { InvalidOptionError } from './errors.ts'
+
+/**
+ * Milliseconds as a number, or a number with its unit.
+ *
+ * @example
+ * const lease: Duration = '30s' // also 30_000, '250ms', '15m', '24h', '7d', '1.5h'
+ */
+export type Duration = number | `${number}ms` | `${number}s` | `${number}m` | `${number}h` | `${number}d`
+
+/** Both ends count, in milliseconds. */
+export interface DurationBounds {
+  readonly min?: number
+  readonly max?: number
+}
+
+const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+const defaultMaxMs = 366 * unitMs.d
+const textCharactersMax = 32
+const amountAndUnit = /^(\d{1,15}(?:\.\d{1,15})?)(ms|s|m|h|d)$/
+
+/**
+ * Reads a duration as whole milliseconds.
+ *
+ * @param option the option's name, for the message
+ * @param bounds default 0 to 366 days
+ * @throws InvalidOptionError naming option, rule and value
+ * @example
+ * toMilliseconds('lease', '30s', { min: 1_000 }) // 30000
+ */
+export function toMilliseconds(option: string, value: Duration, bounds: DurationBounds = {}): number {
+  const { min = 0, max = defaultMaxMs } = bounds
+  const milliseconds = typeof value === 'string' ? readText(value) : value
+  if (typeof milliseconds !== 'number' || !Number.isFinite(milliseconds)) {
+    throw new InvalidOptionError(
+      option,
+      "must be milliseconds as a number or a duration such as '250ms', '30s', '15m', '24h' or '7d'",
+      value,
+    )
+  }
+  if (milliseconds < min) throw new InvalidOptionError(option, `must be at least ${describe(min)}`, value)
+  if (milliseconds > max) throw new InvalidOptionError(option, `must be at most ${describe(max)}`, value)
+  if (!Number.isInteger(milliseconds)) {
+    throw new InvalidOptionError(option, 'must be a whole number of milliseconds', value)
+  }
+  return milliseconds === 0 ? 0 : milliseconds
+}
+
+function readText(text: string): number | undefined {
+  if (text.length > textCharactersMax) return undefined
+  const [, amount, unit] = amountAndUnit.exec(text) ?? []
+  if (amount === undefined || unit === undefined) return undefined
+  const milliseconds = Number(amount) * unitMs[unit as keyof typeof unitMs]
+  // '0.0011m' is 66 ms, though 0.0011 * 60000 is not exactly 66.
+  const rounded = Math.round(milliseconds)
+  return Math.abs(milliseconds - rounded) < 1e-6 ? rounded : milliseconds
+}
+
+function describe(milliseconds: number): string {
+  for (const unit of ['d', 'h', 'm', 's'] as const) {
+    if (milliseconds !== 0 && milliseconds % unitMs[unit] === 0)
+      return `${milliseconds / unitMs[unit]}${unit}`
+  }
+  return `${milliseconds}ms`
+}
