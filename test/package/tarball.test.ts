@@ -1,0 +1,137 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { publint } from 'publint'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import manifest from '../../package.json' with { type: 'json' }
+import { filesBelow } from '../../scripts/module-imports.ts'
+
+const root = join(import.meta.dirname, '..', '..')
+const subpaths = Object.keys(manifest.exports).filter((subpath) => subpath !== './package.json')
+const buildMsMax = 120_000
+
+/** Runs a program with this very Node first in the path, as a user of it would have. */
+function run(command: string, args: readonly string[], cwd: string): { code: number | null; output: string } {
+  const path = [dirname(process.execPath), process.env['PATH'] ?? ''].join(delimiter)
+  // What an outer npm tells its scripts would point this npm at our own folder.
+  const outer = Object.entries(process.env).filter(
+    ([name]) => !/^npm_(package|lifecycle|config_local)/.test(name),
+  )
+  const env = { ...Object.fromEntries(outer), PATH: path, NO_COLOR: '1' }
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, env, encoding: 'utf8' })
+  if (error !== undefined) throw error
+  return { code: status, output: `${stdout}${stderr}` }
+}
+
+function runWell(command: string, args: readonly string[], cwd: string): string {
+  const { code, output } = run(command, args, cwd)
+  expect(code, output).toBe(0)
+  return output
+}
+
+function specifierOf(subpath: string): string {
+  return `${manifest.name}${subpath.slice(1)}`
+}
+
+describe('the package as published', () => {
+  let folder: string
+  let user: string
+  let installed: string
+  let tarball: string
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'retrysafe-tarball-'))
+    user = mkdtempSync(join(tmpdir(), 'retrysafe-user-'))
+    installed = join(user, 'node_modules', manifest.name)
+    runWell('npm', ['pack', '--pack-destination', folder], root)
+    tarball = join(folder, `${manifest.name}-${manifest.version}.tgz`)
+    writeFileSync(join(user, 'package.json'), JSON.stringify({ name: 'user', private: true, type: 'module' }))
+    runWell('npm', ['install', '--offline', '--no-audit', '--no-fund', tarball], user)
+  }, buildMsMax)
+
+  afterAll(() => {
+    for (const made of [folder, user]) rmSync(made, { recursive: true, force: true })
+  })
+
+  it('installs nothing else and runs nothing when installed', () => {
+    const shipped = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as Record<
+      string,
+      unknown
+    >
+    const beside = readdirSync(join(user, 'node_modules')).filter((name) => !name.startsWith('.'))
+    const scripts = Object.keys(shipped['scripts'] as object)
+    expect(beside).toEqual([manifest.name])
+    expect(shipped['dependencies']).toBeUndefined()
+    expect(scripts.filter((name) => /^(pre|post)?(install|prepare)$/.test(name))).toEqual([])
+  })
+
+  it('holds dist and the papers, and neither sources nor tests', () => {
+    const files = filesBelow(installed, '')
+    const papers = files.filter((file) => !file.startsWith('dist/'))
+    expect(papers).toEqual(
+      expect.arrayContaining(['LICENSE', 'README.md', 'THIRD-PARTY-NOTICES.md', 'package.json']),
+    )
+    expect(papers.filter((file) => !/^([A-Z-]+(\.md)?|package\.json)$/.test(file))).toEqual([])
+    expect(files.filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))).toEqual([])
+    const rooms = new Set(files.filter((file) => file.startsWith('dist/')).map((file) => file.split('/')[1]))
+    for (const strange of ['test', 'src', 'bench', 'scripts', 'node_modules'])
+      expect(rooms).not.toContain(strange)
+  })
+
+  it('has code and types behind every subpath', () => {
+    const targets = Object.values(manifest.exports).flatMap((entry) =>
+      typeof entry === 'string' ? [entry] : Object.values(entry),
+    )
+    expect(targets.filter((target) => !existsSync(join(installed, target)))).toEqual([])
+  })
+
+  it.each(subpaths)('imports %s', (subpath) => {
+    const source = `console.log(JSON.stringify(Object.keys(await import('${specifierOf(subpath)}'))))`
+    const names = JSON.parse(runWell('node', ['--input-type=module', '-e', source], user)) as string[]
+    expect(names.length).toBeGreaterThan(0)
+  })
+
+  it('has types that compile in strict mode without any other package than those of Node', () => {
+    const lines = subpaths.map((subpath, at) => `export * as part${at} from '${specifierOf(subpath)}'`)
+    writeFileSync(join(user, 'use.ts'), `${lines.join('\n')}\n`)
+    const options = {
+      module: 'nodenext',
+      target: 'es2023',
+      lib: ['es2024', 'esnext.disposable'],
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      skipLibCheck: false,
+      noEmit: true,
+      types: ['node'],
+      typeRoots: [join(root, 'node_modules', '@types')],
+    }
+    writeFileSync(
+      join(user, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions: options, files: ['use.ts'] }),
+    )
+    runWell('node', [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.'], user)
+  })
+
+  it('runs as npx retrysafe', () => {
+    expect(runWell('npx', ['--no-install', manifest.name, '--version'], user)).toContain(manifest.version)
+  })
+
+  it('names the licence of every bundled package', () => {
+    const notices = readFileSync(join(installed, 'THIRD-PARTY-NOTICES.md'), 'utf8')
+    for (const name of ['undici', 'yaml', 'citty'])
+      expect(notices).toMatch(new RegExp(`^## ${name} \\d`, 'm'))
+  })
+
+  it('satisfies publint', async () => {
+    const bytes = readFileSync(tarball)
+    const packed = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)
+    const { messages } = await publint({ pack: { tarball: packed }, strict: true })
+    expect(messages).toEqual([])
+  })
+
+  it('satisfies attw for users of ESM', () => {
+    const attw = join(root, 'node_modules', '@arethetypeswrong', 'cli', 'dist', 'index.js')
+    runWell('node', [attw, tarball, '--profile', 'esm-only', '--no-color'], folder)
+  })
+})
