@@ -219,7 +219,7 @@ class Scanner {
   }
 }
 
-const numberLexeme = /(-?)(0|[1-9]\d*)(?:\.(\d+))?(?:[eE]([+-]?\d+))?(?![\d.eE])/y
+const numberLexeme = /(-?)(0|[1-9]\d*)(?:\.(\d+))?(?:[eE]([+-]?\d+))?/y
 const exponentDigitsMax = 9
 
 /** Digits without zeros at either end, and the power of ten where it is not 0: `-2500.0` is `-25e2`. */

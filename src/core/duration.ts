@@ -52,7 +52,7 @@ function readText(text: string): number | undefined {
   const [, amount, unit] = amountAndUnit.exec(text) ?? []
   if (amount === undefined || unit === undefined) return undefined
   const milliseconds = Number(amount) * unitMs[unit as keyof typeof unitMs]
-  // '0.0011m' is 66 ms, though 0.0011 * 60000 is not exactly 66.
+  // '1.001s' is 1001 ms, though 1.001 * 1000 is a little less.
   const rounded = Math.round(milliseconds)
   return Math.abs(milliseconds - rounded) < 1e-6 ? rounded : milliseconds
 }

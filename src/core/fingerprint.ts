@@ -26,7 +26,7 @@ export interface RequestHead {
 
 export interface ComparedRequest extends RequestHead {
   /** The Content-Encoding field. A coded body is compared as octets, with its coding. */
-  readonly contentEncoding?: string
+  readonly contentEncoding?: string | undefined
   readonly body: Uint8Array
 }
 
@@ -56,7 +56,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 export function requestFingerprint(
   digest: Digest,
   request: ComparedRequest,
-  options?: { readonly body?: BodyComparison },
+  options?: { readonly body?: BodyComparison | undefined },
 ): Fingerprint {
   const mediaType = request.mediaType === undefined ? undefined : parseMediaType(request.mediaType)
   const coding = normalCoding(request.contentEncoding)
@@ -76,7 +76,7 @@ export function requestFingerprint(
 export function parsedBodyFingerprint(
   digest: Digest,
   request: RequestHead & { readonly body: unknown },
-  options?: { readonly body?: 'auto' | 'none' },
+  options?: { readonly body?: 'auto' | 'none' | undefined },
 ): ValueFingerprint {
   const mediaType = request.mediaType === undefined ? undefined : parseMediaType(request.mediaType)
   const head = headParts(request, mediaType)

@@ -155,11 +155,11 @@ function endOfString(text: string, start: number): number | undefined {
 }
 
 const parameterName = /[a-z*][a-z0-9_\-.*]*/y
-const number = /-?(?:\d{1,12}\.\d{1,3}|\d{1,15})(?![\d.])/y
+const number = /-?(?:\d{1,12}\.\d{1,3}|\d{1,15})/y
 const token = /[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*/y
 const octets = /:[A-Za-z0-9+/=]*:/y
 const boolean = /\?[01]/y
-const date = /@-?\d{1,15}(?![\d.])/y
+const date = /@-?\d{1,15}/y
 const displayString = /%"(?:[^"%]|%[0-9a-f]{2})*"/y
 
 /** Where the parameters from `start` on end (RFC 9651, section 3.1.2). They are read only to be passed over. */

@@ -133,6 +133,8 @@ describe('different values', () => {
       { a: 1, b: 1 },
       { 'a1:b': 1 },
       { '': 1 },
+      { 'ad1;b': 1, c: 1 },
+      { a: 1, 'bd1;c': 1 },
       { '0': 1 },
       JSON.parse('{"__proto__":1}'),
       JSON.parse('{"__proto__":2}'),

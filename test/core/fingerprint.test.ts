@@ -88,6 +88,11 @@ describe('another request', () => {
     ['no media type', {}, { type: undefined }],
     ['a parameter', { type: 'text/plain' }, { type: 'text/plain; format=flowed' }],
     ['case of a parameter', { type: 'text/plain; a=b' }, { type: 'text/plain; a=B' }],
+    [
+      'white space under another charset',
+      { type: 'application/json; charset=utf-16', body: '[1]' },
+      { type: 'application/json; charset=utf-16', body: '[ 1]' },
+    ],
     ['another charset', {}, { type: 'application/json; charset=utf-16' }],
     ['media types that are none', { type: 'a' }, { type: 'b' }],
     ['suffix', {}, { type: 'application/vnd.a+json' }],
