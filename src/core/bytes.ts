@@ -1,8 +1,11 @@
 /** Octets and text: the tuple encoding below every digest, and base64url. Pure, for every JavaScript runtime. */
 import { UnreadableOutcomeError } from './errors.ts'
 
-/** A synchronous digest of 32 octets: SHA-256, or HMAC-SHA-256 where a secret is set. */
-export type Digest = (data: Uint8Array) => Uint8Array
+/**
+ * A synchronous digest of 32 octets, as base64url text (43 characters): SHA-256, or HMAC-SHA-256 where a secret
+ * is set. Text, because that is what is stored and compared, and the platform writes it fastest.
+ */
+export type Digest = (data: Uint8Array) => string
 
 const utf8 = new TextEncoder()
 const ascii = new TextDecoder()

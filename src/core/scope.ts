@@ -1,5 +1,5 @@
 /** Who asks and for what: the part of a record's identity that is not the key. */
-import { type Digest, lengthPrefixed, toBase64Url } from './bytes.ts'
+import { type Digest, lengthPrefixed } from './bytes.ts'
 import { InvalidPrincipalError } from './errors.ts'
 import type { RecordId } from './record.ts'
 
@@ -25,13 +25,12 @@ const principalCharactersMax = 1024
  */
 export function recordId(digest: Digest, scope: Scope, key: string): RecordId {
   const { namespace, principal, operation } = scope
-  return toBase64Url(digest(lengthPrefixed(['record', namespace, principal, operation, key]))) as RecordId
+  return digest(lengthPrefixed(['record', namespace, principal, operation, key])) as RecordId
 }
 
 /** A short digest of namespace and principal (12 characters, 72 bits), to find one principal's records. */
 export function principalTag(digest: Digest, namespace: string, principal: string): string {
-  const bytes = digest(lengthPrefixed(['principal', namespace, principal]))
-  return toBase64Url(bytes).slice(0, tagCharacters)
+  return digest(lengthPrefixed(['principal', namespace, principal])).slice(0, tagCharacters)
 }
 
 /**

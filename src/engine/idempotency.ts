@@ -1,6 +1,6 @@
 /** The instance: one store, one set of defaults, and the operations made from them. */
 import type { Digest } from '../core/bytes.ts'
-import { lengthPrefixed, toBase64Url } from '../core/bytes.ts'
+import { lengthPrefixed } from '../core/bytes.ts'
 import type { Duration } from '../core/duration.ts'
 import { toMilliseconds } from '../core/duration.ts'
 import { InvalidOptionError, MalformedKeyError, UnsupportedInputError } from '../core/errors.ts'
@@ -127,6 +127,7 @@ const operationOptionNames = ['onError', 'fingerprint', 'reconcile', ...policyOp
 const withinCallNames = ['operation', 'key', 'principal', 'input', ...policyOptionNames]
 const keyLimits = { lengthMin: 1, lengthMax: 255 }
 const operationNameMax = 255
+const principalTagsMax = 10_000
 const operationWaitMs = 10_000
 
 /**
@@ -155,6 +156,7 @@ export function createIdempotency<Tx>(
   const operationPolicy = options.wait === undefined ? { ...basePolicy, waitMs: operationWaitMs } : basePolicy
   const machinery = createMachinery(store, namespace, runtime, () => closing !== undefined)
   const flights: Flights = new Map()
+  const principalTags = new Map<string, string>()
   const sweepEveryMs =
     options.sweep === false ? undefined : toMilliseconds('sweep', options.sweep ?? '1m', { min: 1_000 })
   const sweeper = sweepEveryMs === undefined ? undefined : startSweeper(store, runtime, sweepEveryMs)
@@ -180,13 +182,24 @@ export function createIdempotency<Tx>(
       flights,
       identity: {
         id: recordId(digest, { namespace, principal, operation: given.scope }, parsed.key),
-        principalTag: principalTag(digest, namespace, principal),
+        principalTag: tagOf(principal),
         operation: given.operation,
       },
       fingerprint,
       policy,
       signal: given.signal,
     }
+  }
+
+  /** Principals come back call after call; their tags are kept, up to a bound. */
+  function tagOf(principal: string): string {
+    let tag = principalTags.get(principal)
+    if (tag === undefined) {
+      if (principalTags.size >= principalTagsMax) principalTags.clear()
+      tag = principalTag(runtime.digest, namespace, principal)
+      principalTags.set(principal, tag)
+    }
+    return tag
   }
 
   function inputFingerprint(name: string, input: unknown): Fingerprint {
@@ -337,7 +350,7 @@ function createMachinery(
     coalescer,
     keeper: createLeaseKeeper(coalescer, clock, timers),
     waiters: createWaiters(coalescer, timers, random),
-    downstreamKey: (id, name) => toBase64Url(digest(lengthPrefixed(['downstream', id, name]))),
+    downstreamKey: (id, name) => digest(lengthPrefixed(['downstream', id, name])),
   }
 }
 

@@ -42,7 +42,7 @@ const random: Random = {
   fraction: () => Math.random(),
 }
 
-const sha256: Digest = (data) => hash('sha256', data, 'buffer')
+const sha256: Digest = (data) => hash('sha256', data, 'base64url')
 
 const secretBytesMin = 16
 
@@ -58,7 +58,7 @@ export function createDigest(secret: string | Uint8Array | undefined): Digest {
   if (!(key instanceof Uint8Array) || key.length < secretBytesMin) {
     throw new InvalidOptionError('secret', `must be a string or bytes of at least ${secretBytesMin} bytes`)
   }
-  return (data) => createHmac('sha256', key).update(data).digest()
+  return (data) => createHmac('sha256', key).update(data).digest('base64url')
 }
 
 /** The runtime of a real process. */

@@ -1,4 +1,4 @@
 import { hash } from 'node:crypto'
 import type { Digest } from '../../src/core/bytes.ts'
 
-export const sha256: Digest = (data) => hash('sha256', data, 'buffer')
+export const sha256: Digest = (data) => hash('sha256', data, 'base64url')

@@ -267,8 +267,8 @@ describe('stored fingerprints', () => {
   })
 
   it('are keyed where the digest is', () => {
-    const keyed = (data: Uint8Array): Uint8Array =>
-      createHmac('sha256', 'secret of the server').update(data).digest()
+    const keyed = (data: Uint8Array): string =>
+      createHmac('sha256', 'secret of the server').update(data).digest('base64url')
     expect(valueFingerprint(keyed, 'charge', 1)).not.toEqual(valueFingerprint(sha256, 'charge', 1))
   })
 })
