@@ -38,11 +38,11 @@ export type Begun = { readonly kind: 'run'; readonly attempt: Attempt } | NotRun
 
 /**
  * `settled`: with the outcome as it was stored, after `complete`. `lost`: another holder took over; this
- * attempt's result is discarded and `then` is what the caller gets.
+ * attempt's result is discarded and `instead` is what the caller gets.
  */
 export type Settled =
   | { readonly kind: 'settled'; readonly outcome: Outcome | undefined }
-  | { readonly kind: 'lost'; readonly then: NotRun }
+  | { readonly kind: 'lost'; readonly instead: NotRun }
 
 /**
  * The right to run, held under a lease that is renewed until one of `complete`, `release` or `unknown` is

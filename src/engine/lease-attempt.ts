@@ -155,7 +155,7 @@ export class LeaseAttempt implements Attempt, Held {
       keeper.drop(this)
     }
     this.#lose()
-    return { kind: 'lost', then: await this.#afterLoss() }
+    return { kind: 'lost', instead: await this.#afterLoss() }
   }
 
   #wasApplied(record: Parameters<typeof judgeRefusedSettle>[0], settlement: Settlement): boolean {

@@ -139,7 +139,7 @@ async function ask(
   if (adopted === undefined) return { kind: 'run', attempt }
   const settled = await attempt.complete(adopted)
   if (settled.kind === 'settled') return { kind: 'replay', outcome: settled.outcome ?? adopted }
-  return settled.then.kind === 'in-progress' ? { ...settled.then, token: '' } : settled.then
+  return settled.instead.kind === 'in-progress' ? { ...settled.instead, token: '' } : settled.instead
 }
 
 /** What a holder that lost its record tells its caller: the winner's outcome, or that it is in progress. */

@@ -163,11 +163,11 @@ export async function execute<Input, Output>(
     value = await handler(input, attempt)
   } catch (error) {
     const settled = await settleError(attempt, error, onError)
-    if (settled.kind === 'lost') return resultOfNotRun(settled.then)
+    if (settled.kind === 'lost') return resultOfNotRun(settled.instead)
     throw error
   }
   const settled = await attempt.complete({ kind: 'value', value })
-  if (settled.kind === 'lost') return resultOfNotRun(settled.then)
+  if (settled.kind === 'lost') return resultOfNotRun(settled.instead)
   return resultOf('executed', settled.outcome ?? { kind: 'value', value })
 }
 
