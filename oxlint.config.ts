@@ -132,6 +132,8 @@ const config: OxlintConfig = {
     eqeqeq: 'error',
     // Contracts are written with method signatures and built from closures, which have no `this` to lose.
     'typescript/unbound-method': 'off',
+    // Both take a string that is spread into its characters for a mistake.
+    'unicorn/no-useless-spread': 'off',
     'typescript/no-misused-spread': 'off',
     'typescript/no-redundant-type-constituents': 'off',
   },

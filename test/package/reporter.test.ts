@@ -1,0 +1,65 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const root = join(import.meta.dirname, '..', '..')
+const head = "import { beforeAll, describe, expect, it } from 'vitest'\n"
+
+describe('the last line of a test run', () => {
+  let folder: string
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'retrysafe-reporter-'))
+    writeFileSync(join(folder, 'vitest.config.js'), 'export default {}\n')
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+  })
+
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  /** The last lines that the test runner prints for one test file. */
+  function linesFor(source: string): string[] {
+    writeFileSync(join(folder, 'planted.test.ts'), head + source)
+    const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
+    const reporter = join(root, 'scripts', 'reporter.ts')
+    const { RETRYSAFE_TOTALS_FILE: _, ...env } = process.env
+    const { stdout } = spawnSync(
+      process.execPath,
+      [vitest, 'run', '--root', folder, '--reporter', reporter, 'planted'],
+      { cwd: folder, env: { ...env, NO_COLOR: '1' }, encoding: 'utf8' },
+    )
+    return stdout.trimEnd().split('\n')
+  }
+
+  it('counts what passed, failed and was skipped, with the reasons above it', () => {
+    const lines = linesFor(`
+      it('one', () => expect(1).toBe(1))
+      it('two', () => expect(1).toBe(2))
+      it('three', (test) => test.skip('no such server'))
+      it('four', (test) => test.skip('no such server'))
+      it.skip('five', () => {})
+    `)
+    expect(lines.slice(-3)).toEqual([
+      'skipped (2) no such server: three, four',
+      'skipped (1) no reason given: five',
+      '1 passed, 1 failed, 3 skipped',
+    ])
+  })
+
+  it.each([
+    ['the top level of a file', "throw new Error('planted')", '0 passed, 1 failed, 0 skipped'],
+    [
+      'a hook',
+      "describe('d', () => { beforeAll(() => { throw new Error('planted') }); it('a', () => {}) })",
+      '0 passed, 1 failed, 1 skipped',
+    ],
+    [
+      'a promise that nobody awaits',
+      "it('a', () => { void Promise.reject(new Error('planted')) })",
+      '1 passed, 1 failed, 0 skipped',
+    ],
+  ])('counts an error in %s as a failure', (_, source, expected) => {
+    expect(linesFor(source).at(-1)).toBe(expected)
+  })
+})
