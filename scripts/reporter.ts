@@ -11,6 +11,13 @@ export interface RunSummary extends Totals {
   readonly skips: readonly Skip[]
 }
 
+/** The reason is the note of the skip, or stands in brackets at the end of the title. */
+function skipOf(title: string, note: string | undefined): Skip {
+  const inTitle = /^(.*?)\s*\[([^[\]]+)\]$/s.exec(title)
+  if (note !== undefined && note !== '') return { test: title, reason: note }
+  return { test: inTitle?.[1] ?? title, reason: inTitle?.[2] ?? 'no reason given' }
+}
+
 function summarise(modules: readonly TestModule[], unhandled: number): RunSummary {
   let passed = 0
   // Errors outside a test (in a file's top level, in a hook) leave no failed test behind, yet are failures.
@@ -24,8 +31,7 @@ function summarise(modules: readonly TestModule[], unhandled: number): RunSummar
       if (result.state === 'passed') passed += 1
       else if (result.state === 'failed') failed += 1
       else {
-        const reason = result.state === 'skipped' && result.note ? result.note : 'no reason given'
-        skips.push({ test: test.fullName, reason })
+        skips.push(skipOf(test.fullName, result.state === 'skipped' ? result.note : undefined))
       }
     }
   }

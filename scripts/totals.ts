@@ -20,14 +20,13 @@ export function totalsLine(totals: Totals): string {
 
 const namesShownMax = 3
 
-/** The skipped tests, one line for each reason, the most frequent reason first. */
+/** The skipped tests, one line for each reason, the most frequent reason first; few of one reason are named. */
 export function skipLines(skips: readonly Skip[]): string[] {
   const byReason = Map.groupBy(skips, (skip) => skip.reason)
   return [...byReason]
     .sort(([, one], [, other]) => other.length - one.length)
     .map(([reason, group]) => {
-      const names = group.slice(0, namesShownMax).map((skip) => skip.test)
-      const more = group.length > namesShownMax ? `, and ${group.length - namesShownMax} more` : ''
-      return `skipped (${group.length}) ${reason}: ${names.join(', ')}${more}`
+      const names = group.length > namesShownMax ? '' : `: ${group.map((skip) => skip.test).join(', ')}`
+      return `skipped ${group.length}, ${reason}${names}`
     })
 }

@@ -76,8 +76,8 @@ describe('imports of src', () => {
     expect(files.filter((file) => ![...rooms, 'main entry'].includes(roomOf(file)))).toEqual([])
   })
 
-  it.each(files)('%s follows the arrows', (file) => {
-    expect(breaches(textOf(file), file)).toEqual([])
+  it('follow the arrows', () => {
+    expect(files.flatMap((file) => breaches(textOf(file), file))).toEqual([])
   })
 
   it('asks for the time of day in one file of core and engine only', () => {

@@ -38,12 +38,14 @@ describe('the last line of a test run', () => {
       it('two', () => expect(1).toBe(2))
       it('three', (test) => test.skip('no such server'))
       it('four', (test) => test.skip('no such server'))
-      it.skip('five', () => {})
+      it.skip('five [not applicable: needs a lease]', () => {})
+      it.skip('six', () => {})
     `)
-    expect(lines.slice(-3)).toEqual([
-      'skipped (2) no such server: three, four',
-      'skipped (1) no reason given: five',
-      '1 passed, 1 failed, 3 skipped',
+    expect(lines.slice(-4)).toEqual([
+      'skipped 2, no such server: three, four',
+      'skipped 1, not applicable: needs a lease: five',
+      'skipped 1, no reason given: six',
+      '1 passed, 1 failed, 4 skipped',
     ])
   })
 
