@@ -1,0 +1,135 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import { StoreError } from '../../src/core/errors.ts'
+import type { Fingerprint, RecordId } from '../../src/core/record.ts'
+import type { Claim, ClaimReply, IdempotencyStore, Replies } from '../../src/core/store.ts'
+import { type Coalescer, createCoalescer, flightMsMax } from '../../src/engine/coalescer.ts'
+import { memoryStore } from '../../src/stores/memory.ts'
+import { type ManualRuntime, manualRuntime } from './manual-runtime.ts'
+
+let runtime: ManualRuntime
+/** Each claim call that is under way, to be answered by the test. */
+let flights: { claims: readonly Claim[]; land(): void; crash(error: unknown): void }[]
+let coalescer: Coalescer
+
+function coalescerOf(capabilities: Partial<IdempotencyStore['capabilities']>): Coalescer {
+  const inner = memoryStore()
+  const store: IdempotencyStore = {
+    ...inner,
+    capabilities: { ...inner.capabilities, answersInProcess: false, flightsMax: 1, ...capabilities },
+    claim(claims) {
+      const { promise, resolve, reject } = Promise.withResolvers<Replies<ClaimReply>>()
+      const land = (): void =>
+        resolve({ now: 1, replies: claims.map((): ClaimReply => ({ kind: 'claimed' })) })
+      flights.push({ claims, land, crash: reject })
+      return promise
+    },
+  }
+  return createCoalescer(store, runtime.timers)
+}
+
+beforeEach(() => {
+  runtime = manualRuntime()
+  flights = []
+  coalescer = coalescerOf({})
+})
+
+function claimOf(id: string): Claim {
+  return {
+    id: id as RecordId,
+    fingerprint: '1.f' as Fingerprint,
+    token: id,
+    leaseMs: 1_000,
+    retentionMs: 1_000,
+    operation: 'charge',
+    principalTag: 'tag',
+  }
+}
+
+const idsOf = (flight: { claims: readonly Claim[] } | undefined) => flight?.claims.map((claim) => claim.id)
+
+describe('coalescer', () => {
+  test('one turn leaves as one batch, sorted by id', async () => {
+    const asked = ['c', 'a', 'b'].map((id) => coalescer.claim(claimOf(id)))
+    await runtime.settle()
+    expect(flights.map(idsOf)).toEqual([['a', 'b', 'c']])
+    flights[0]?.land()
+    expect((await Promise.all(asked)).map(({ reply }) => reply.kind)).toEqual(Array(3).fill('claimed'))
+  })
+
+  test('what arrives during a flight leaves as the next batch', async () => {
+    const first = coalescer.claim(claimOf('a'))
+    await runtime.settle()
+    const later = ['b', 'c'].map((id) => coalescer.claim(claimOf(id)))
+    await runtime.settle()
+    expect(flights.map(idsOf)).toEqual([['a']])
+    flights[0]?.land()
+    await first
+    await runtime.settle()
+    expect(flights.map(idsOf)).toEqual([['a'], ['b', 'c']])
+    flights[1]?.land()
+    await Promise.all(later)
+  })
+
+  test('a batch is no larger than the store takes', async () => {
+    coalescer = coalescerOf({ batchMax: 2, flightsMax: 10 })
+    const asked = ['a', 'b', 'c', 'd', 'e'].map((id) => coalescer.claim(claimOf(id)))
+    await runtime.settle()
+    expect(flights.map((flight) => flight.claims.length)).toEqual([2, 2, 1])
+    for (const flight of flights) flight.land()
+    await Promise.all(asked)
+  })
+
+  test('a flight without an answer is lost after its time, and the next one leaves', async () => {
+    const lost = expect(coalescer.claim(claimOf('a'))).rejects.toMatchObject({ failure: 'lost' })
+    await runtime.settle()
+    const next = coalescer.claim(claimOf('b'))
+    await runtime.advance(flightMsMax)
+    await lost
+    expect(flights.map(idsOf)).toEqual([['a'], ['b']])
+    flights[0]?.land()
+    flights[1]?.land()
+    expect((await next).reply.kind).toBe('claimed')
+    expect(runtime.pendingTimers()).toBe(0)
+  })
+
+  test('an error that is no StoreError counts as unrecognised, for every item', async () => {
+    const asked = ['a', 'b'].map((id) => coalescer.claim(claimOf(id)))
+    await runtime.settle()
+    flights[0]?.crash(new TypeError('bug'))
+    for (const result of await Promise.allSettled(asked)) {
+      expect(result).toMatchObject({ status: 'rejected', reason: { failure: 'unrecognised' } })
+    }
+  })
+
+  test('a failed item rejects alone', async () => {
+    const failing = createCoalescer(
+      {
+        ...memoryStore(),
+        capabilities: memoryStore().capabilities,
+        claim: (claims) =>
+          Promise.resolve({
+            now: 1,
+            replies: claims.map((claim): ClaimReply => {
+              if (claim.id !== 'b') return { kind: 'claimed' }
+              return { kind: 'failed', error: new StoreError('permanent', 'too large') }
+            }),
+          }),
+      },
+      runtime.timers,
+    )
+    const results = await Promise.allSettled(['a', 'b', 'c'].map((id) => failing.claim(claimOf(id))))
+    expect(results.map((result) => result.status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  })
+
+  test('a store that answers with another number of replies is not believed', async () => {
+    const wrong = createCoalescer(
+      {
+        ...memoryStore(),
+        capabilities: memoryStore().capabilities,
+        claim: () => Promise.resolve({ now: 1, replies: [] }),
+      },
+      runtime.timers,
+    )
+    await expect(wrong.claim(claimOf('a'))).rejects.toMatchObject({ failure: 'unrecognised' })
+  })
+})
