@@ -3,7 +3,7 @@
  * program parts use are bundled into `dist/vendor` and imported from there, so that the published package has no
  * dependencies and each module of ours exists once, whichever subpath it is reached by.
  */
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { extname, join, posix } from 'node:path'
 import { build, type Rolldown } from 'vite'
@@ -22,7 +22,11 @@ const target = 'node22'
 function compile(): void {
   rmSync(dist, { recursive: true, force: true })
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' })
+  const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {
+    cwd: root,
+    stdio: 'inherit',
+  })
+  if (status !== 0) process.exit(1)
   cpSync(source, dist, {
     recursive: true,
     filter: (path) => extname(path) !== '.ts',
@@ -114,11 +118,28 @@ function useVendored(modules: ReadonlyMap<string, readonly ModuleImport[]>): voi
   }
 }
 
-/** A type that a user does not have installed would silently become `any` for them. */
+/** The files of types that a user's compiler reads: those of the subpaths and what they import. */
+function reachableTypes(): Set<string> {
+  const entries = Object.values(manifest.exports).flatMap((entry) =>
+    typeof entry === 'string' ? [] : [posix.relative('dist', posix.normalize(entry.types))],
+  )
+  const reached = new Set<string>(entries)
+  for (const file of reached) {
+    for (const { specifier } of moduleImports(file, readFileSync(join(dist, file), 'utf8'))) {
+      if (!specifier.startsWith('.')) continue
+      reached.add(posix.join(posix.dirname(file), specifier).replace(/\.[jt]s$/, '.d.ts'))
+    }
+  }
+  return reached
+}
+
+/** Types of a package that a user does not have would silently become `any` for them. */
 function checkTypes(): void {
   const peers: Readonly<Record<string, string>> =
     'peerDependencies' in manifest ? (manifest.peerDependencies as Record<string, string>) : {}
+  const reached = reachableTypes()
   for (const [file, imports] of packageImports('.d.ts')) {
+    if (!reached.has(file)) continue
     for (const { specifier } of imports) {
       if (!(specifier in peers))
         throw new Error(`dist/${file} names types of ${specifier}, which is not a peer`)
