@@ -1,0 +1,296 @@
+/**
+ * Records in a SQLite file, durable before they are answered (`synchronous = FULL`), shared by the processes of
+ * one host. The record can commit together with the user's own writes in the same file.
+ *
+ * Two things to know about the file:
+ * - It belongs on a local disk. SQLite's write-ahead log does not work across hosts.
+ * - One process must not open it through two different copies of SQLite (`node:sqlite` and better-sqlite3, say):
+ *   POSIX locks belong to the process, so two copies do not keep each other out. Use one driver, see `open`.
+ */
+import { type Duration, toMilliseconds } from '../core/duration.ts'
+import { ClosedError, InvalidOptionError } from '../core/errors.ts'
+import type { IdempotencyRecord, RecordId } from '../core/record.ts'
+import type { Clock } from '../core/runtime.ts'
+import type {
+  Claim,
+  ClaimReply,
+  ListPage,
+  ListQuery,
+  RecordVerbs,
+  Renewal,
+  RenewalReply,
+  Replies,
+  Settlement,
+  SettlementReply,
+  StoreCapabilities,
+  SweepReply,
+  Takeover,
+  TakeoverReply,
+  TransactionalStore,
+  TransactionEnd,
+  TransactionVerdict,
+} from '../core/store.ts'
+import { whileBusy } from './sqlite/busy.ts'
+import { closeQuietly, type Connection, openConnection } from './sqlite/connection.ts'
+import {
+  checkFileOption,
+  hasTransaction,
+  openFile,
+  type SqliteDatabase,
+  type SqliteTx,
+} from './sqlite/driver.ts'
+import { asStoreError } from './sqlite/errors.ts'
+import { GroupCommit } from './sqlite/group-commit.ts'
+import { asRecord, joinedVerbs } from './sqlite/joined-verbs.ts'
+import { listPage } from './sqlite/list.ts'
+import { Transactions } from './sqlite/transactions.ts'
+import { answerEach, ConnectionVerbs, outcomeBytesMax } from './sqlite/verbs.ts'
+import { WriteTurns } from './sqlite/write-turns.ts'
+
+export type { SqliteDatabase, SqliteStatement, SqliteTx, SqliteValue } from './sqlite/driver.ts'
+
+export type SqliteStoreOptions = (
+  | {
+      /** Path of the file, opened with `node:sqlite` and created when it is not there; its folder must be. */
+      readonly file: string
+      readonly open?: never
+    }
+  | {
+      /**
+       * Opens one more connection to the file with another driver, such as
+       * `() => new Database('shop.db')` of better-sqlite3. The store closes what it opened.
+       */
+      readonly open: () => SqliteDatabase
+      readonly file?: never
+    }
+) & {
+  /** Name of the table: a letter or `_`, then letters, digits or `_`, at most 48. Default `retrysafe_records`. */
+  readonly table?: string
+  /**
+   * How long a verb or a transaction waits for other writers before it fails as `transient`. Default 4 s, so
+   * that the failure is known before the engine gives up the call as lost.
+   */
+  readonly busyMsMax?: Duration
+  /** Where times come from. Default: this host's clock. */
+  readonly clock?: Pick<Clock, 'now'>
+}
+
+export interface SqliteStore extends TransactionalStore<SqliteTx> {
+  /**
+   * Opens the file and brings its schema up to date now instead of at the first verb, so that a wrong path or
+   * an unknown schema shows at the start.
+   *
+   * @throws StoreError
+   * @throws SchemaMismatchError
+   */
+  ready(): Promise<void>
+}
+
+const busyMsMaxDefault = 4_000
+const tableDefault = 'retrysafe_records'
+
+/**
+ * A store in a SQLite file.
+ *
+ * @throws InvalidOptionError
+ * @example
+ * const store = sqliteStore({ file: '.retrysafe/records.db' })
+ * @example
+ * const store = sqliteStore({ open: () => new Database('shop.db') }) // better-sqlite3
+ */
+export function sqliteStore(options: SqliteStoreOptions): SqliteStore {
+  const { file, open, table = tableDefault, busyMsMax = busyMsMaxDefault, clock = Date } = options
+  if ((file === undefined) === (open === undefined)) {
+    throw new InvalidOptionError('file', 'or open must be given, and not both')
+  }
+  if (typeof table !== 'string' || !/^[A-Za-z_][A-Za-z0-9_]{0,47}$/.test(table) || /^sqlite_/i.test(table)) {
+    throw new InvalidOptionError('table', 'must be a name of letters, digits and _, at most 48', table)
+  }
+  if (open !== undefined && typeof open !== 'function') {
+    throw new InvalidOptionError('open', 'must be a function that opens a connection', open)
+  }
+  if (file !== undefined) checkFileOption(file)
+  const opener = open ?? ((): SqliteDatabase => openFile(file as string))
+  return new SqliteFileStore(opener, table, toMilliseconds('busyMsMax', busyMsMax, { min: 1 }), clock)
+}
+
+const capabilities: StoreCapabilities = {
+  // The processes that share the file share its host, and with it the clock.
+  clock: 'process',
+  joinsTransaction: true,
+  batchMax: 1_000,
+  // The store puts what is asked in one turn into one commit by itself.
+  flightsMax: Number.POSITIVE_INFINITY,
+  outcomeBytesMax,
+  expiryGranularityMs: 1,
+}
+
+class SqliteFileStore implements SqliteStore {
+  readonly name = 'sqlite'
+  readonly capabilities = capabilities
+  readonly #opener: () => SqliteDatabase
+  readonly #table: string
+  readonly #busyMsMax: number
+  readonly #clock: Pick<Clock, 'now'>
+  readonly #turns = new WriteTurns()
+  readonly #groups: GroupCommit
+  readonly #transactions: Transactions
+  readonly #joined = new WeakMap<SqliteTx, ConnectionVerbs>()
+  #connection: Connection | undefined
+  #opening: Promise<Connection> | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(opener: () => SqliteDatabase, table: string, busyMsMax: number, clock: Pick<Clock, 'now'>) {
+    this.#opener = opener
+    this.#table = table
+    this.#busyMsMax = busyMsMax
+    this.#clock = clock
+    const shared = { turns: this.#turns, busyMsMax, now: (): number => this.#now() }
+    this.#groups = new GroupCommit({
+      ...shared,
+      opened: () => this.#connection,
+      open: () => this.#open(),
+      discard: (connection) => this.#discard(connection),
+    })
+    this.#transactions = new Transactions({ ...shared, open: () => this.#openAnother() })
+  }
+
+  async ready(): Promise<void> {
+    this.#checkOpen()
+    await this.#open()
+  }
+
+  async claim(claims: readonly Claim[]): Promise<Replies<ClaimReply>> {
+    this.#checkOpen()
+    return await this.#groups.add(
+      claims,
+      (verbs, claim, now) => verbs.claim(claim, now),
+      (verbs, claim) => verbs.peek(claim),
+    )
+  }
+
+  async supersede(takeovers: readonly Takeover[]): Promise<Replies<TakeoverReply>> {
+    this.#checkOpen()
+    return await this.#groups.add(takeovers, (verbs, takeover, now) => verbs.supersede(takeover, now))
+  }
+
+  async renew(renewals: readonly Renewal[]): Promise<Replies<RenewalReply>> {
+    this.#checkOpen()
+    return await this.#groups.add(renewals, (verbs, renewal, now) => verbs.renew(renewal, now))
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<Replies<SettlementReply>> {
+    this.#checkOpen()
+    return await this.#groups.add(settlements, (verbs, settlement, now) => verbs.settle(settlement, now))
+  }
+
+  async read(ids: readonly RecordId[]): Promise<Replies<IdempotencyRecord | undefined>> {
+    return await this.#readOnly((verbs, now) => ({
+      now,
+      replies: answerEach(ids, (id) => verbs.read(id)).map(asRecord),
+    }))
+  }
+
+  async sweep(limit: number): Promise<SweepReply> {
+    this.#checkOpen()
+    const { replies } = await this.#groups.add([limit], (verbs, most, now) => verbs.sweep(most, now))
+    return asRecord(replies[0] as SweepReply)
+  }
+
+  async list(query: ListQuery): Promise<ListPage> {
+    return await this.#readOnly((verbs, now) => listPage(verbs.statements, query, now))
+  }
+
+  async transaction<Value>(
+    work: (tx: SqliteTx, records: RecordVerbs) => Promise<TransactionVerdict<Value>>,
+  ): Promise<TransactionEnd<Value>> {
+    this.#checkOpen()
+    return await this.#transactions.run(work)
+  }
+
+  join(tx: SqliteTx): RecordVerbs {
+    return joinedVerbs(
+      tx,
+      () => this.#verbsOf(tx),
+      () => this.#now(),
+      () => {
+        this.#checkOpen()
+        if (hasTransaction(tx) !== false) return
+        throw new InvalidOptionError('tx', 'must be a connection on which a transaction is open')
+      },
+    )
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    await this.#groups.idle()
+    // Waits for an open transaction, and keeps the turn: nobody writes any more.
+    await this.#turns.take(Number.POSITIVE_INFINITY)
+    await this.#opening?.catch(() => undefined)
+    this.#transactions.close()
+    if (this.#connection !== undefined) this.#discard(this.#connection)
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new ClosedError('store')
+  }
+
+  #now(): number {
+    return Math.trunc(this.#clock.now())
+  }
+
+  async #readOnly<Value>(read: (verbs: ConnectionVerbs, now: number) => Value): Promise<Value> {
+    this.#checkOpen()
+    const { verbs } = this.#connection ?? (await this.#open())
+    try {
+      return await whileBusy(this.#busyMsMax, () => read(verbs, this.#now()))
+    } catch (error) {
+      throw asStoreError(error, 'statement')
+    }
+  }
+
+  /** The connection for verbs. One that failed to open is tried again by the next verb. */
+  #open(): Promise<Connection> {
+    if (this.#connection !== undefined) return Promise.resolve(this.#connection)
+    this.#opening ??= openConnection(this.#opener, this.#table, this.#busyMsMax)
+      .then((connection) => {
+        this.#connection = connection
+        return connection
+      })
+      .finally(() => {
+        this.#opening = undefined
+      })
+    return this.#opening
+  }
+
+  /** A connection for transactions, beside the one for verbs. */
+  async #openAnother(): Promise<Connection> {
+    const main = await this.#open()
+    const another = await openConnection(this.#opener, this.#table, this.#busyMsMax)
+    if (another.db !== main.db) return another
+    throw new InvalidOptionError('open', 'must open a new connection at every call')
+  }
+
+  #discard(connection: Connection): void {
+    if (this.#connection === connection) this.#connection = undefined
+    closeQuietly(connection.db)
+  }
+
+  async #verbsOf(tx: SqliteTx): Promise<ConnectionVerbs> {
+    const known = this.#joined.get(tx)
+    if (known !== undefined) return known
+    // Also refuses a file whose schema this release does not know.
+    await this.#open()
+    const verbs = new ConnectionVerbs(tx, this.#table)
+    this.#joined.set(tx, verbs)
+    return verbs
+  }
+}
