@@ -3,13 +3,13 @@ import { StoreError } from '../../core/errors.ts'
 import type { Fingerprint, IdempotencyRecord, Phase, RecordId } from '../../core/record.ts'
 
 /** The phase column. Numbers are never reused. */
-export const phaseNumber = {
+export const phaseNumber: Readonly<Record<Phase, number>> = {
   running: 1,
   completed: 2,
   released: 3,
   unknown: 4,
   tombstone: 5,
-} as const satisfies Record<Phase, number>
+}
 
 const phases: readonly (Phase | undefined)[] = [
   undefined,

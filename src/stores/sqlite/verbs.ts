@@ -44,6 +44,7 @@ export class ConnectionVerbs {
       now,
       leaseUntil,
       leaseUntil + retentionMs,
+      leaseUntil + retentionMs,
     )
     if (changes === 1) return { kind: 'claimed' }
     const record = this.#readOctets(claim.id, id)
@@ -58,22 +59,24 @@ export class ConnectionVerbs {
     const id = idOctets(claim.id)
     const leaseUntil = now + leaseMs
     const row = this.statements.supersede.get(
-      id,
-      seenToken,
       fingerprint,
       token,
       operation,
       principalTag,
-      now,
       leaseUntil,
       leaseUntil + retentionMs,
+      leaseUntil + retentionMs,
+      id,
+      seenToken,
+      now,
     ) as { readonly fence: number } | undefined
     if (row !== undefined) return { kind: 'superseded', fence: row.fence }
     return { kind: 'refused', record: this.#readOctets(claim.id, id) }
   }
 
   renew({ id, token, leaseMs }: Renewal, now: number): RenewalReply {
-    const { changes } = this.statements.renew.run(idOctets(id), token, now + leaseMs)
+    const leaseUntil = now + leaseMs
+    const { changes } = this.statements.renew.run(leaseUntil, leaseUntil, leaseUntil, idOctets(id), token)
     return changes === 1 ? { kind: 'renewed' } : { kind: 'lost' }
   }
 
@@ -85,14 +88,15 @@ export class ConnectionVerbs {
       throw new StoreError('permanent', `An outcome is over ${outcomeBytesMax} bytes.`)
     }
     const { changes } = this.statements.settle.run(
-      id,
-      token,
       phaseNumber[to],
       now,
       liveUntil,
       keptUntil,
+      // Only a completed record is kept after it; the sweep entombs it then.
       liveUntil,
       outcome,
+      id,
+      token,
     )
     if (changes === 1) return { kind: 'settled' }
     return { kind: 'refused', record: this.#readOctets(settlement.id, id) }
@@ -111,7 +115,7 @@ export class ConnectionVerbs {
 
   sweep(limit: number, now: number): SweepReply {
     const { due, entomb, remove } = this.statements
-    const rows = due.all(now, limit) as { readonly seq: number; readonly entombs: number }[]
+    const rows = due.all(now, now, limit) as { readonly seq: number; readonly entombs: number }[]
     let removed = 0
     let entombed = 0
     for (const { seq, entombs } of rows) {
@@ -119,7 +123,7 @@ export class ConnectionVerbs {
         entomb.run(seq)
         entombed += 1
       } else {
-        removed += Number(remove.run(seq, now).changes)
+        removed += Number(remove.run(seq, now, now).changes)
       }
     }
     return { removed, entombed, more: rows.length === limit }
