@@ -40,7 +40,7 @@ import {
   type SqliteTx,
 } from './sqlite/driver.ts'
 import { asStoreError } from './sqlite/errors.ts'
-import { GroupCommit } from './sqlite/group-commit.ts'
+import { GroupCommit, type VerbShape } from './sqlite/group-commit.ts'
 import { asRecord, joinedVerbs } from './sqlite/joined-verbs.ts'
 import { listPage } from './sqlite/list.ts'
 import { Transactions } from './sqlite/transactions.ts'
@@ -125,6 +125,25 @@ const capabilities: StoreCapabilities = {
   expiryGranularityMs: 1,
 }
 
+const claimShape: VerbShape<Claim, ClaimReply> = {
+  one: (verbs, claim, now) => verbs.claim(claim, now),
+  peek: (verbs, claim) => verbs.peekClaim(claim),
+}
+const supersedeShape: VerbShape<Takeover, TakeoverReply> = {
+  one: (verbs, takeover, now) => verbs.supersede(takeover, now),
+}
+const renewShape: VerbShape<Renewal, RenewalReply> = {
+  one: (verbs, renewal, now) => verbs.renew(renewal, now),
+}
+const settleShape: VerbShape<Settlement, SettlementReply> = {
+  one: (verbs, settlement, now) => verbs.settle(settlement, now),
+}
+const sweepShape: VerbShape<number, SweepReply> = {
+  one: (verbs, limit, now) => verbs.sweep(limit, now),
+  peek: (verbs, _limit, now) => verbs.peekSweep(now),
+  writesOften: true,
+}
+
 class SqliteFileStore implements SqliteStore {
   readonly name = 'sqlite'
   readonly capabilities = capabilities
@@ -162,26 +181,22 @@ class SqliteFileStore implements SqliteStore {
 
   async claim(claims: readonly Claim[]): Promise<Replies<ClaimReply>> {
     this.#checkOpen()
-    return await this.#groups.add(
-      claims,
-      (verbs, claim, now) => verbs.claim(claim, now),
-      (verbs, claim) => verbs.peek(claim),
-    )
+    return await this.#groups.add(claims, claimShape)
   }
 
   async supersede(takeovers: readonly Takeover[]): Promise<Replies<TakeoverReply>> {
     this.#checkOpen()
-    return await this.#groups.add(takeovers, (verbs, takeover, now) => verbs.supersede(takeover, now))
+    return await this.#groups.add(takeovers, supersedeShape)
   }
 
   async renew(renewals: readonly Renewal[]): Promise<Replies<RenewalReply>> {
     this.#checkOpen()
-    return await this.#groups.add(renewals, (verbs, renewal, now) => verbs.renew(renewal, now))
+    return await this.#groups.add(renewals, renewShape)
   }
 
   async settle(settlements: readonly Settlement[]): Promise<Replies<SettlementReply>> {
     this.#checkOpen()
-    return await this.#groups.add(settlements, (verbs, settlement, now) => verbs.settle(settlement, now))
+    return await this.#groups.add(settlements, settleShape)
   }
 
   async read(ids: readonly RecordId[]): Promise<Replies<IdempotencyRecord | undefined>> {
@@ -193,7 +208,7 @@ class SqliteFileStore implements SqliteStore {
 
   async sweep(limit: number): Promise<SweepReply> {
     this.#checkOpen()
-    const { replies } = await this.#groups.add([limit], (verbs, most, now) => verbs.sweep(most, now))
+    const { replies } = await this.#groups.add([limit], sweepShape)
     return asRecord(replies[0] as SweepReply)
   }
 

@@ -3,7 +3,7 @@ import { IdempotencyError, StoreError } from '../../core/errors.ts'
 import { whileBusy } from './busy.ts'
 import { hasTransaction, prepareConnection, type SqliteDatabase, type SqliteTx } from './driver.ts'
 import { asStoreError, isBusy, resultCode } from './errors.ts'
-import { migrate, readVersion, schemaVersion } from './migrations.ts'
+import { checkWritable, migrate, readVersion, schemaVersion } from './migrations.ts'
 import { ConnectionVerbs } from './verbs.ts'
 
 export interface Connection {
@@ -41,7 +41,7 @@ export async function openConnection(
   }
 }
 
-/** Takes the write lock even when there is nothing to migrate: a file that cannot be written shows here. */
+/** Also when there is nothing to migrate, a file that cannot be written shows here and not at the first verb. */
 function bringUpToDate(db: SqliteDatabase, table: string): void {
   const current = readVersion(db, table) === schemaVersion
   try {
@@ -53,6 +53,7 @@ function bringUpToDate(db: SqliteDatabase, table: string): void {
   }
   try {
     migrate(db, table)
+    checkWritable(db)
     db.exec('COMMIT')
   } catch (error) {
     rollBack(db)

@@ -20,7 +20,14 @@ import { tooLong, type WriteTurns } from './write-turns.ts'
 export type OneVerb<Item, Reply> = (verbs: ConnectionVerbs, item: Item, now: number) => Reply | FailedItem
 
 /** Answers an item that needs no write, or gives `undefined`. */
-export type OnePeek<Item, Reply> = (verbs: ConnectionVerbs, item: Item) => Reply | undefined
+export type OnePeek<Item, Reply> = (verbs: ConnectionVerbs, item: Item, now: number) => Reply | undefined
+
+export interface VerbShape<Item, Reply> {
+  readonly one: OneVerb<Item, Reply>
+  readonly peek?: OnePeek<Item, Reply>
+  /** An item writes with more than one statement, so that it needs BEGIN and COMMIT even alone. */
+  readonly writesOften?: boolean
+}
 
 /** Items in one commit; a job is never split. Bounds how long the event loop stands still. */
 const groupItemsMax = 2_000
@@ -33,10 +40,11 @@ interface Job {
   left(): number
   /** Items of which `peek` may answer some. */
   readonly peekable: number
+  readonly writesOften: boolean
   /** By the monotonic clock. */
   readonly until: number
   /** Answers what needs no write. Throws what the driver throws. */
-  peek(verbs: ConnectionVerbs): void
+  peek(verbs: ConnectionVerbs, now: number): void
   /** Computes the other replies, which go out once they are committed. Throws what the driver throws. */
   apply(verbs: ConnectionVerbs, now: number): void
   resolve(now: number): void
@@ -67,12 +75,11 @@ export class GroupCommit {
   /** Puts a verb into the next group. */
   add<Item, Reply>(
     items: readonly Item[],
-    one: OneVerb<Item, Reply>,
-    peek?: OnePeek<Item, Reply>,
+    shape: VerbShape<Item, Reply>,
   ): Promise<Replies<Reply | FailedItem>> {
     return new Promise((resolve, reject) => {
       const until = performance.now() + this.#host.busyMsMax
-      this.#jobs.push(jobOf(items, one, peek, until, resolve, reject))
+      this.#jobs.push(jobOf(items, shape, until, resolve, reject))
       if (this.#leaving) return
       this.#leaving = true
       queueMicrotask(() => this.#leave())
@@ -175,7 +182,7 @@ export class GroupCommit {
     try {
       // Alone, each SELECT would take and leave its own place among the readers.
       if (peekable > 1) db.exec('BEGIN')
-      for (const job of this.#jobs) job.peek(verbs)
+      for (const job of this.#jobs) job.peek(verbs, now)
       if (peekable > 1) db.exec('COMMIT')
     } catch {
       // Whatever it is, the write that follows meets it too and names it.
@@ -192,7 +199,7 @@ export class GroupCommit {
   #commit(connection: Connection): 'done' | 'busy' {
     const group = this.#take()
     const now = this.#host.now()
-    const alone = group.length === 1 && group[0]?.left() === 1
+    const alone = group.length === 1 && group[0]?.left() === 1 && !group[0].writesOften
     let at: 'statement' | 'commit' = alone ? 'commit' : 'statement'
     try {
       // A single statement commits by itself; BEGIN and COMMIT around it would be two more.
@@ -231,8 +238,7 @@ export class GroupCommit {
 
 function jobOf<Item, Reply>(
   items: readonly Item[],
-  one: OneVerb<Item, Reply>,
-  peek: OnePeek<Item, Reply> | undefined,
+  { one, peek, writesOften = false }: VerbShape<Item, Reply>,
   until: number,
   resolve: (replies: Replies<Reply | FailedItem>) => void,
   reject: (error: Error) => void,
@@ -245,11 +251,12 @@ function jobOf<Item, Reply>(
     until,
     left: () => left,
     peekable: peek === undefined ? 0 : items.length,
-    peek(verbs): void {
+    writesOften,
+    peek(verbs, now): void {
       if (peek === undefined) return
       for (const [at, item] of items.entries()) {
         if (seen[at] !== undefined) continue
-        const reply = peek(verbs, item)
+        const reply = peek(verbs, item, now)
         if (reply === undefined) continue
         seen[at] = reply
         left -= 1

@@ -1,7 +1,8 @@
 /** Pages of records for people: bounded in rows that are scanned and in bytes that are read. */
-import { InvalidOptionError, StoreError } from '../../core/errors.ts'
+import { InvalidOptionError } from '../../core/errors.ts'
 import type { IdempotencyRecord } from '../../core/record.ts'
 import type { ListPage, ListQuery } from '../../core/store.ts'
+import { isOfItem } from './errors.ts'
 import { asRow, idText, phaseNumber, recordOf } from './rows.ts'
 import type { Statements } from './statements.ts'
 import { outcomeBytesMax } from './verbs.ts'
@@ -60,13 +61,13 @@ function matches(row: Scanned, { phase, operation, principalTag }: ListQuery): b
 
 /** Leaves out a damaged row: one of them must not hide all others from the person who looks for it. */
 function readRecord(statements: Statements, seq: number): IdempotencyRecord | undefined {
-  const row = asRow(statements.readSeq.get(seq))
-  if (row === undefined) return undefined
-  const [id, ...columns] = row
   try {
+    const row = asRow(statements.readSeq.get(seq))
+    if (row === undefined) return undefined
+    const [id, ...columns] = row
     return recordOf(idText(id), columns)
   } catch (error) {
-    if (error instanceof StoreError) return undefined
+    if (isOfItem(error)) return undefined
     throw error
   }
 }

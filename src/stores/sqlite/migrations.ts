@@ -75,3 +75,8 @@ export function migrate(db: SqliteTx, table: string): void {
      ON CONFLICT (name) DO UPDATE SET version = excluded.version`,
   ).run(table, schemaVersion)
 }
+
+/** BEGIN IMMEDIATE succeeds on a connection that may only read; a write fails there, also one of no rows. */
+export function checkWritable(db: SqliteTx): void {
+  db.exec(`DELETE FROM ${versionTable} WHERE false`)
+}

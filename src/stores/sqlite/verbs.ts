@@ -103,7 +103,7 @@ export class ConnectionVerbs {
   }
 
   /** What a claim finds that need not write; `undefined` when it must. */
-  peek({ id }: Claim): ClaimReply | undefined {
+  peekClaim({ id }: Claim): ClaimReply | undefined {
     const record = this.read(id)
     return record === undefined ? undefined : { kind: 'found', record }
   }
@@ -127,6 +127,12 @@ export class ConnectionVerbs {
       }
     }
     return { removed, entombed, more: rows.length === limit }
+  }
+
+  /** A sweep that has nothing to do; `undefined` when it has. */
+  peekSweep(now: number): SweepReply | undefined {
+    const isIdle = this.statements.due.get(now, now, 1) === undefined
+    return isIdle ? { removed: 0, entombed: 0, more: false } : undefined
   }
 
   #readOctets(id: RecordId, octets: Uint8Array): IdempotencyRecord | undefined {
