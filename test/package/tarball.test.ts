@@ -1,7 +1,9 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { publint } from 'publint'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import manifest from '../../package.json' with { type: 'json' }
@@ -32,6 +34,24 @@ function runWell(command: string, args: readonly string[], cwd: string): string 
 
 function specifierOf(subpath: string): string {
   return `${manifest.name}${subpath.slice(1)}`
+}
+
+/** The address that the gateway prints when it listens. */
+async function originPrinted(output: Readable, exited: Promise<unknown[]>): Promise<string> {
+  let text = ''
+  const printed = (async () => {
+    for await (const chunk of output.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
+      text += String(chunk)
+      const origin = /http:\/\/127\.0\.0\.1:\d+/.exec(text)?.[0]
+      if (origin !== undefined) return origin
+    }
+    return undefined
+  })()
+  const origin = await Promise.race([printed, exited.then(() => undefined)])
+  if (origin === undefined) throw new Error(`the gateway ended without an address: ${text}`)
+  // What comes later is not read, and must not fill the pipe.
+  output.resume()
+  return origin
 }
 
 describe('the package as published', () => {
@@ -115,6 +135,29 @@ describe('the package as published', () => {
 
   it('runs as npx retrysafe', () => {
     expect(runWell('npx', ['--no-install', manifest.name, '--version'], user)).toContain(manifest.version)
+  })
+
+  it('runs the gateway in front of the sample service', async () => {
+    const program = join(user, 'node_modules', '.bin', manifest.name)
+    const child = spawn(process.execPath, [program, 'gateway', '--port', '0'], { cwd: user })
+    const exited = once(child, 'exit')
+    try {
+      const origin = await originPrinted(child.stdout, exited)
+      const charge = (amount: number) =>
+        fetch(`${origin}/charges`, {
+          method: 'POST',
+          headers: { 'Content-Type': 'application/json', 'Idempotency-Key': 'tarball-1' },
+          body: JSON.stringify({ amount, currency: 'eur' }),
+        })
+      const [first, again, other] = [await charge(1200), await charge(1200), await charge(9900)]
+      expect([first.status, again.status, other.status]).toEqual([201, 201, 422])
+      expect(again.headers.get('idempotent-replayed')).toBe('true')
+      expect(await again.text()).toBe(await first.text())
+      child.kill('SIGTERM')
+      expect(await exited).toEqual([0, null])
+    } finally {
+      child.kill('SIGKILL')
+    }
   })
 
   it('names the licence of every bundled package', () => {
