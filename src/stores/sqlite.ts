@@ -40,6 +40,7 @@ import {
   type SqliteTx,
 } from './sqlite/driver.ts'
 import { asStoreError } from './sqlite/errors.ts'
+import { FileGuard } from './sqlite/file-guard.ts'
 import { GroupCommit, type VerbShape } from './sqlite/group-commit.ts'
 import { asRecord, joinedVerbs } from './sqlite/joined-verbs.ts'
 import { listPage } from './sqlite/list.ts'
@@ -156,6 +157,8 @@ class SqliteFileStore implements SqliteStore {
   readonly #transactions: Transactions
   readonly #joined = new WeakMap<SqliteTx, ConnectionVerbs>()
   #connection: Connection | undefined
+  /** Of the file that was opened first; outlives its connection. */
+  #guard: FileGuard | undefined
   #opening: Promise<Connection> | undefined
   #closing: Promise<void> | undefined
 
@@ -256,6 +259,7 @@ class SqliteFileStore implements SqliteStore {
 
   #checkOpen(): void {
     if (this.#closing !== undefined) throw new ClosedError('store')
+    this.#guard?.check()
   }
 
   #now(): number {
@@ -278,6 +282,7 @@ class SqliteFileStore implements SqliteStore {
     this.#opening ??= openConnection(this.#opener, this.#table, this.#busyMsMax)
       .then((connection) => {
         this.#connection = connection
+        this.#guard ??= new FileGuard(connection.path)
         return connection
       })
       .finally(() => {

@@ -78,7 +78,7 @@ export function storeConformance(options: StoreConformanceOptions): void {
     const title = `${name}: ${storeCase.name}`
     const reason = skip[storeCase.name]
     if (reason === undefined) test(title, () => runCase(storeCase, options))
-    else test.skip?.(`${title} (${reason})`, async () => {})
+    else test.skip?.(`${title} [${reason}]`, async () => {})
   }
 }
 

@@ -1,10 +1,10 @@
 /** Options, files that are none, schema versions, damaged rows and transactions, on real files. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { RecordId } from '../../src/core/record.ts'
 import {
   type SqliteDatabase,
@@ -146,6 +146,26 @@ describe('a path that is no store', () => {
     await expect(store.claim([newClaim()])).rejects.toMatchObject(permanent)
     mkdirSync(later)
     expect((await store.claim([newClaim()])).replies).toEqual([{ kind: 'claimed' }])
+  })
+})
+
+describe('a file that goes away under an open store', () => {
+  test.each(['', '-wal'])('is noticed and not written to any more (%o)', async (suffix) => {
+    const store = open()
+    await store.claim([newClaim()])
+    renameSync(`${file}${suffix}`, join(folder, 'moved'))
+    await vi.waitFor(
+      () =>
+        expect(store.claim([newClaim()])).rejects.toMatchObject({
+          code: 'store-failed',
+          failure: 'permanent',
+        }),
+      { timeout: 10_000 },
+    )
+    await expect(store.read([newId()])).rejects.toMatchObject({ failure: 'permanent' })
+    await expect(store.transaction(async () => ({ kind: 'commit', value: undefined }))).rejects.toMatchObject(
+      { failure: 'permanent' },
+    )
   })
 })
 

@@ -9,6 +9,8 @@ import { ConnectionVerbs } from './verbs.ts'
 export interface Connection {
   readonly db: SqliteDatabase
   readonly verbs: ConnectionVerbs
+  /** Path of the file, as SQLite names it. */
+  readonly path: string
 }
 
 /**
@@ -30,11 +32,12 @@ export async function openConnection(
     throw asOpenError(error)
   }
   try {
-    await whileBusy(busyMsMax, () => {
-      prepareConnection(db)
+    const path = await whileBusy(busyMsMax, () => {
+      const main = prepareConnection(db)
       bringUpToDate(db, table)
+      return main
     })
-    return { db, verbs: new ConnectionVerbs(db, table) }
+    return { db, verbs: new ConnectionVerbs(db, table), path }
   } catch (error) {
     closeQuietly(db)
     throw asOpenError(error)
