@@ -1,0 +1,104 @@
+/** Header fields as they pass a gateway: what ends at each hop, and what each hop adds. */
+import type { IncomingMessage } from 'node:http'
+import type { HeaderLine } from '../core/outcome.ts'
+
+/** Fields that belong to one connection (RFC 9110, section 7.6.1), and those that Node and undici write. */
+const hopByHop: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+const via = '1.1 retrysafe'
+
+/** Names in lower case that the Connection fields of a message declare as belonging to the connection. */
+function connectionOptions(lines: readonly HeaderLine[]): ReadonlySet<string> {
+  const named = new Set<string>()
+  for (const [name, value] of lines) {
+    if (name.length !== 10 || name.toLowerCase() !== 'connection') continue
+    for (const option of value.split(',')) named.add(option.trim().toLowerCase())
+  }
+  return named
+}
+
+/** The lines of a message without those that end here. Content-Length stays even where Connection names it. */
+export function endToEnd(lines: readonly HeaderLine[]): HeaderLine[] {
+  const named = connectionOptions(lines)
+  return lines.filter(([name]) => {
+    const lower = name.toLowerCase()
+    return !hopByHop.has(lower) && (lower === 'content-length' || !named.has(lower))
+  })
+}
+
+/** Pairs a flat list as Node (`rawHeaders`) and undici give it. */
+export function asLines(flat: readonly (string | Uint8Array)[]): HeaderLine[] {
+  const lines: HeaderLine[] = []
+  for (let at = 0; at + 1 < flat.length; at += 2) lines.push([asText(flat[at]), asText(flat[at + 1])])
+  return lines
+}
+
+function asText(value: string | Uint8Array | undefined): string {
+  if (typeof value === 'string') return value
+  // Field values are octets; Latin-1 keeps each of them.
+  return value === undefined
+    ? ''
+    : Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1')
+}
+
+/** The flat list that Node and undici take. */
+export function asFlat(lines: readonly HeaderLine[]): string[] {
+  return lines.flatMap(([name, value]) => [name, value])
+}
+
+/**
+ * The fields that go to the upstream: end-to-end fields as they came, Host of the upstream, and where the request
+ * came from. X-Forwarded-For is appended to; X-Forwarded-Proto and X-Forwarded-Host are kept where an earlier
+ * proxy set them. Expect is answered here, so it ends here.
+ */
+export function toUpstream(request: IncomingMessage, host: string): string[] {
+  const flat = ['Host', host]
+  const forwarded: string[] = []
+  let proto: string | undefined
+  let forwardedHost: string | undefined
+  for (const [name, value] of endToEnd(asLines(request.rawHeaders))) {
+    switch (name.toLowerCase()) {
+      case 'host':
+        forwardedHost ??= value
+        break
+      case 'expect':
+        break
+      case 'x-forwarded-for':
+        forwarded.push(value)
+        break
+      case 'x-forwarded-proto':
+        proto = value
+        break
+      case 'x-forwarded-host':
+        forwardedHost = value
+        break
+      default:
+        flat.push(name, value)
+    }
+  }
+  forwarded.push(request.socket.remoteAddress ?? 'unknown')
+  flat.push('X-Forwarded-For', forwarded.join(', '), 'X-Forwarded-Proto', proto ?? 'http')
+  if (forwardedHost !== undefined) flat.push('X-Forwarded-Host', forwardedHost)
+  flat.push('Via', via)
+  return flat
+}
+
+/** The fields that go to the client: end-to-end fields as they came, and this hop. */
+export function toClient(lines: readonly HeaderLine[]): HeaderLine[] {
+  return [...endToEnd(lines), ['Via', via]]
+}
+
+/** The value of the first line with a name, given in lower case. */
+export function fieldOf(lines: readonly HeaderLine[], name: string): string | undefined {
+  return lines.find(([each]) => each.toLowerCase() === name)?.[1]
+}

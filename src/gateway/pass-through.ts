@@ -1,0 +1,79 @@
+/** Requests that are not protected: streamed in both directions, each side as fast as the other takes it. */
+import type { IncomingMessage } from 'node:http'
+import type { Exchange } from './exchange.ts'
+import { asFlat, toClient, toUpstream } from './fields.ts'
+import { upstreamProblem } from './problem.ts'
+import type { Flow, Upstream } from './upstream.ts'
+
+/** Longest time to the head of an answer, and between two pieces of its body. */
+const idleMs = 300_000
+
+export interface PassThrough {
+  readonly upstream: Upstream
+  readonly exchange: Exchange
+  /** Path and query as they go out. */
+  readonly target: string
+  /** Lets an upstream that may be changing something finish when the client leaves. */
+  readonly finishesAlone: boolean
+  /** The request's body where it was read already; otherwise it streams. */
+  readonly body?: Buffer
+}
+
+/** Resolves when the exchange has ended, however it did. */
+export function passThrough(pass: PassThrough): Promise<void> {
+  const { upstream, exchange, target, finishesAlone } = pass
+  const { request, response } = exchange
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let flow: Flow | undefined
+  let gone = false
+  let wrote = false
+
+  response.on('drain', () => flow?.resume())
+  response.on('close', () => {
+    if (response.writableFinished) return
+    gone = true
+    if (finishesAlone) flow?.resume()
+    else flow?.abort()
+  })
+  const headers = toUpstream(request, upstream.host)
+  upstream.send(
+    { method: exchange.method, path: target, headers, body: pass.body ?? bodyOf(request) },
+    { idleMs },
+    {
+      onHead(head, controls) {
+        flow = controls
+        if (gone) {
+          if (!finishesAlone) flow.abort()
+          return
+        }
+        response.writeHead(head.status, asFlat(toClient(head.headers)))
+        // With the first piece of the body where that is here already; an event stream must not wait for it.
+        process.nextTick(() => {
+          if (!gone && !wrote) response.flushHeaders()
+        })
+      },
+      onData(chunk) {
+        wrote = true
+        if (!gone && !response.write(chunk)) flow?.pause()
+      },
+      onEnd() {
+        wrote = true
+        if (!gone) response.end()
+        resolve()
+      },
+      onFail(failure) {
+        // A half answer must not look whole: the client sees the connection break.
+        if (response.headersSent) response.destroy()
+        else if (!gone) exchange.refuse(upstreamProblem(failure, false), 'upstream-failed')
+        resolve()
+      },
+    },
+  )
+  return promise
+}
+
+/** The request's body as it streams in, or `null` where its framing says there is none. */
+function bodyOf(request: IncomingMessage): IncomingMessage | null {
+  const { 'content-length': length, 'transfer-encoding': coding } = request.headers
+  return coding !== undefined || (length !== undefined && length !== '0') ? request : null
+}
