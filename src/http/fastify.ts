@@ -1,0 +1,219 @@
+/** Fastify 5: a plugin; routes change its options in their `config`. */
+import { Transform } from 'node:stream'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+// Only for the declarations below; nothing of Fastify is loaded.
+import type {} from 'fastify'
+import { InvalidOptionError } from '../core/errors.ts'
+import { readNodeKey, recordNode } from './node-guard.ts'
+import { targetOf } from './node-request.ts'
+import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
+import { resolvePrincipal } from './principal.ts'
+import { createGuard, type HttpGuard, type IdempotencyContext, type ProtocolAnswer } from './protocol.ts'
+
+export type { HttpEngine, IdempotentOptions } from './options.ts'
+export type { IdempotencyContext } from './protocol.ts'
+
+/** The part of Fastify's request that is used. */
+export interface FastifyRequestLike {
+  readonly raw: IncomingMessage
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly body?: unknown
+  readonly routeOptions: { readonly url?: string | undefined; readonly config: object }
+  idempotency?: IdempotencyContext | null
+}
+
+/** The part of Fastify's reply that is used. */
+export interface FastifyReplyLike {
+  readonly raw: ServerResponse
+  code(status: number): unknown
+  header(name: string, value: string | string[]): unknown
+  send(payload?: unknown): unknown
+  hijack(): unknown
+}
+
+interface RouteOptionsLike {
+  readonly method: string | readonly string[]
+  config?: { idempotency?: RouteConfig }
+  preParsing?: unknown
+  preHandler?: unknown
+}
+
+interface FastifyLike {
+  decorateRequest(name: string, value: null): unknown
+  addHook(name: 'onRoute', hook: (route: RouteOptionsLike) => void): unknown
+}
+
+/** In a route's `config.idempotency`: other options for this route, or `false` for no protection. */
+export type RouteConfig = Partial<IdempotentOptions<FastifyRequestLike>> | false
+
+export interface FastifyIdempotencyOptions extends IdempotentOptions<FastifyRequestLike> {
+  readonly idem: HttpEngine
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The attempt under which this request runs; `null` where it is not protected. */
+    idempotency: IdempotencyContext | null
+  }
+  interface FastifyContextConfig {
+    /** Options of this route, or `false` for no protection. */
+    idempotency?: RouteConfig
+  }
+}
+
+/**
+ * A plugin that guards the routes which are registered after it, by their method. The decision is taken last
+ * before the handler, after authentication in earlier hooks.
+ *
+ * @throws InvalidOptionError at registration, also for a route's own options
+ * @example
+ * await app.register(idempotency, { idem, principal: (request) => request.user.id })
+ * app.post('/charges', { config: { idempotency: { required: true } } }, handler)
+ */
+export function idempotency(
+  fastify: FastifyLike,
+  options: FastifyIdempotencyOptions,
+  done: (error?: Error) => void,
+): void {
+  try {
+    const { idem, ...defaults } = options
+    if (typeof idem?.begin !== 'function')
+      throw new InvalidOptionError('idem', 'must come from createIdempotency', idem)
+    resolveOptions(idem, defaults)
+    fastify.decorateRequest('idempotency', null)
+    fastify.addHook('onRoute', (route) => guardRoute(idem, defaults, route))
+    done()
+  } catch (error) {
+    done(error as Error)
+  }
+}
+
+// A plugin of Fastify is confined to its own scope unless it says otherwise; this one is for its siblings.
+Object.assign(idempotency, {
+  [Symbol.for('skip-override')]: true,
+  [Symbol.for('fastify.display-name')]: 'retrysafe',
+  [Symbol.for('plugin-meta')]: { name: 'retrysafe', fastify: '5.x' },
+})
+
+function guardRoute(
+  idem: HttpEngine,
+  defaults: IdempotentOptions<FastifyRequestLike>,
+  route: RouteOptionsLike,
+): void {
+  const own = route.config?.idempotency
+  if (own === false) return
+  const { guard: guardOptions, policy, principal } = resolveOptions(idem, { ...defaults, ...own })
+  const methods = typeof route.method === 'string' ? [route.method] : route.method
+  if (!methods.some((method) => guardOptions.methods.has(method))) return
+  const guard = createGuard(idem, guardOptions, policy)
+  const bodies = new WeakMap<IncomingMessage, Tee>()
+
+  route.preParsing = appended(
+    route.preParsing,
+    (
+      request: FastifyRequestLike,
+      reply: FastifyReplyLike,
+      payload: NodeJS.ReadableStream,
+      next: NextPayload,
+    ): void => {
+      const field = readNodeKey(guard, request.raw)
+      if (field.kind === 'answer') {
+        sendReply(reply, field.answer)
+        return
+      }
+      if (field.kind === 'pass') {
+        next(null, payload)
+        return
+      }
+      const tee = new Tee(guardOptions.requestBytesMax)
+      bodies.set(request.raw, tee)
+      payload.once('error', (error) => tee.destroy(error))
+      next(null, payload.pipe(tee))
+    },
+  )
+  route.preHandler = appended(
+    route.preHandler,
+    async (request: FastifyRequestLike, reply: FastifyReplyLike): Promise<unknown> => {
+      const field = readNodeKey(guard, request.raw)
+      if (field.kind !== 'key') return undefined
+      return await decide(guard, principal, field.key, request, reply, bodies.get(request.raw))
+    },
+  )
+}
+
+type NextPayload = (error: Error | null, payload?: NodeJS.ReadableStream) => void
+
+function appended(hooks: unknown, hook: unknown): unknown[] {
+  const before = hooks === undefined ? [] : Array.isArray(hooks) ? (hooks as unknown[]) : [hooks]
+  return [...before, hook]
+}
+
+async function decide(
+  guard: HttpGuard,
+  principal: IdempotentOptions<FastifyRequestLike>['principal'],
+  key: string,
+  request: FastifyRequestLike,
+  reply: FastifyReplyLike,
+  tee: Tee | undefined,
+): Promise<unknown> {
+  const resolved = await resolvePrincipal(principal, request)
+  if (resolved.kind === 'failed') return sendReply(reply, guard.problem('principal-invalid'))
+  const octets = tee?.octets() ?? new Uint8Array(0)
+  if (octets === 'too-large') return sendReply(reply, guard.problem('request-too-large'))
+  const { headers, method = '' } = request.raw
+  const opened = await guard.open({
+    key,
+    principal: resolved.principal,
+    method,
+    ...targetOf(request.raw),
+    mediaType: headers['content-type'],
+    contentEncoding: headers['content-encoding'],
+    body: { kind: 'octets', octets },
+    route: request.routeOptions.url,
+  })
+  switch (opened.kind) {
+    case 'answer':
+      return sendReply(reply, opened.answer)
+    case 'unprotected':
+      return undefined
+    case 'run':
+      request.idempotency = opened.run
+      recordNode(guard, opened.run, reply.raw)
+      return undefined
+    default:
+      return opened satisfies never
+  }
+}
+
+/** Through Fastify's own way, so that hooks of other plugins see it. */
+function sendReply(reply: FastifyReplyLike, answer: ProtocolAnswer): unknown {
+  const values = new Map<string, string[]>()
+  for (const [name, value] of answer.headers) values.set(name, [...(values.get(name) ?? []), value])
+  reply.code(answer.status)
+  for (const [name, lines] of values) reply.header(name, lines.length === 1 ? (lines[0] as string) : lines)
+  if (answer.body.length === 0) return reply.send()
+  return reply.send(Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.length))
+}
+
+/** Passes a body on to the parser and keeps its octets. */
+class Tee extends Transform {
+  receivedEncodedLength = 0
+  readonly #bytesMax: number
+  #pieces: Buffer[] = []
+
+  constructor(bytesMax: number) {
+    super()
+    this.#bytesMax = bytesMax
+  }
+
+  override _transform(piece: Buffer, _: BufferEncoding, next: (error: null, piece: Buffer) => void): void {
+    this.receivedEncodedLength += piece.length
+    if (this.receivedEncodedLength > this.#bytesMax) this.#pieces = []
+    else this.#pieces.push(piece)
+    next(null, piece)
+  }
+
+  octets(): Uint8Array | 'too-large' {
+    return this.receivedEncodedLength > this.#bytesMax ? 'too-large' : Buffer.concat(this.#pieces)
+  }
+}

@@ -1,0 +1,53 @@
+/** What the protocol needs of a fetch `Request`. */
+import type { RequestBody } from './protocol.ts'
+
+/** The key's lines. `Headers` has joined repeated ones with a comma, which no key may hold. */
+export function keyLines(request: Request, name: string): string[] {
+  const value = request.headers.get(name)
+  return value === null ? [] : [value]
+}
+
+/** Path and query as sent. */
+export function fetchTarget(request: Request): { path: string; query: string } {
+  const { pathname, search } = new URL(request.url)
+  return { path: pathname, query: search.slice(1) }
+}
+
+export type FetchBodyRead = RequestBody | { readonly kind: 'too-large' } | { readonly kind: 'broken-off' }
+
+/** Reads a body up to `bytesMax`. The request is used up; `withBody` makes one that is not. */
+export async function readFetchBody(request: Request, bytesMax: number): Promise<FetchBodyRead> {
+  if (request.body === null) return { kind: 'octets', octets: new Uint8Array(0) }
+  if (Number(request.headers.get('content-length') ?? 0) > bytesMax) return { kind: 'too-large' }
+  const pieces: Uint8Array[] = []
+  let bytes = 0
+  try {
+    for await (const piece of request.body) {
+      bytes += piece.length
+      if (bytes > bytesMax) return { kind: 'too-large' }
+      pieces.push(piece)
+    }
+  } catch {
+    return { kind: 'broken-off' }
+  }
+  return { kind: 'octets', octets: joinPieces(pieces, bytes) }
+}
+
+/** The same request, with its body unread. */
+export function withBody(request: Request, octets: Uint8Array): Request {
+  if (request.body === null) return request
+  const { method, headers, signal } = request
+  return new Request(request.url, { method, headers, signal, body: octets as Uint8Array<ArrayBuffer> })
+}
+
+/** One array out of pieces. */
+export function joinPieces(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
+  if (pieces.length === 1) return pieces[0] as Uint8Array
+  const joined = new Uint8Array(bytes)
+  let at = 0
+  for (const piece of pieces) {
+    joined.set(piece, at)
+    at += piece.length
+  }
+  return joined
+}

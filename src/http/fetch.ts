@@ -1,0 +1,49 @@
+/** Handlers of the form `(request: Request) => Promise<Response>`, in any runtime that has fetch. */
+import { openFetch } from './fetch-guard.ts'
+import { recordFetchResponse } from './fetch-recorder.ts'
+import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
+import { createGuard, type IdempotencyContext } from './protocol.ts'
+
+export type { HttpEngine, IdempotentOptions } from './options.ts'
+export type { IdempotencyContext } from './protocol.ts'
+
+/** A handler that also gets its attempt, `undefined` where the request is not protected. */
+export type IdempotentHandler = (
+  request: Request,
+  idempotency: IdempotencyContext | undefined,
+) => Response | Promise<Response>
+
+/**
+ * Puts idempotency in front of a fetch handler. A handler that throws releases the key, and the error goes on.
+ *
+ * @throws InvalidOptionError at construction
+ * @example
+ * export default {
+ *   fetch: idempotent(idem, { principal: (request) => tenantOf(request) }, async (request) =>
+ *     Response.json(await charge(await request.json()), { status: 201 })),
+ * }
+ */
+export function idempotent(
+  idem: HttpEngine,
+  options: IdempotentOptions<Request>,
+  handler: IdempotentHandler,
+): (request: Request) => Promise<Response> {
+  const { guard: guardOptions, policy, principal } = resolveOptions(idem, options)
+  const guard = createGuard(idem, guardOptions, policy)
+  return async (request) => {
+    const opened = await openFetch(guard, principal, request, request)
+    if (opened.kind === 'answer') return opened.response
+    const { run } = opened
+    if (run === undefined) return await handler(opened.request, undefined)
+    let response: Response
+    try {
+      response = await handler(opened.request, run)
+    } catch (error) {
+      await guard.abandon(run, run.verdict === 'unknown' ? 'unknown' : 'release')
+      throw error
+    }
+    return await recordFetchResponse(response, guardOptions.responseBytesMax, (captured) =>
+      guard.finish(run, captured),
+    )
+  }
+}

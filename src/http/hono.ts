@@ -1,0 +1,66 @@
+/** Hono 4: a middleware for a route or a router. */
+import { openFetch } from './fetch-guard.ts'
+import { recordFetchResponse } from './fetch-recorder.ts'
+import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
+import { createGuard, type IdempotencyContext } from './protocol.ts'
+
+export type { HttpEngine, IdempotentOptions } from './options.ts'
+export type { IdempotencyContext } from './protocol.ts'
+
+/** The part of Hono's context that is used. */
+export interface HonoContext {
+  readonly req: {
+    raw: Request
+    arrayBuffer(): Promise<ArrayBuffer>
+    header(name: string): string | undefined
+    readonly routePath?: string
+  }
+  get res(): Response
+  set res(response: Response | undefined)
+  error?: Error | undefined
+  set(key: 'idempotency', value: IdempotencyContext): void
+  // biome-ignore lint/suspicious/noExplicitAny: variables of the user's own environment
+  get(key: string): any
+}
+
+/**
+ * Puts idempotency in front of the handlers that follow; `c.get('idempotency')` is the attempt. Mount it after
+ * authentication and inside compression.
+ *
+ * @throws InvalidOptionError at construction
+ * @example
+ * app.post('/charges', idempotent(idem, { principal: (c) => c.get('userId') }), (c) => c.json(charge, 201))
+ */
+export function idempotent<Context extends HonoContext = HonoContext>(
+  idem: HttpEngine,
+  options: IdempotentOptions<Context>,
+): (context: Context, next: () => Promise<void>) => Promise<Response | void> {
+  const { guard: guardOptions, policy, principal } = resolveOptions(idem, options)
+  const guard = createGuard(idem, guardOptions, policy)
+  return async (context, next) => {
+    const given = await unread(context)
+    const opened = await openFetch(guard, principal, context, given, context.req.routePath)
+    if (opened.kind === 'answer') return opened.response
+    context.req.raw = opened.request
+    const { run } = opened
+    if (run === undefined) return await next()
+    context.set('idempotency', run)
+    await next()
+    // An error that Hono turned into an answer: its status may say anything, and nothing is known to have happened.
+    if (context.error !== undefined && run.verdict === undefined) run.release()
+    const response = await recordFetchResponse(context.res, guardOptions.responseBytesMax, (captured) =>
+      guard.finish(run, captured),
+    )
+    // Hono merges the fields of an earlier answer into a later one; this one is already whole.
+    context.res = undefined
+    context.res = response
+  }
+}
+
+/** The request with its body unread: a validator that ran before has left the octets with Hono. */
+async function unread(context: HonoContext): Promise<Request> {
+  const { raw } = context.req
+  if (!raw.bodyUsed) return raw
+  const { url, method, headers } = raw
+  return new Request(url, { method, headers, body: await context.req.arrayBuffer() })
+}

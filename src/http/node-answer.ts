@@ -1,0 +1,38 @@
+/** Writes an answer of the protocol to a Node response. */
+import { isOfThisSending } from './headers.ts'
+import type { NodeRequest, NodeResponse } from './node-request.ts'
+import type { ProtocolAnswer } from './protocol.ts'
+
+/**
+ * Sends an answer. Fields that were set for this sending (CORS, cookies, request ids) stay; others that a handler
+ * may have set go.
+ */
+export function sendAnswer(response: NodeResponse, answer: ProtocolAnswer): void {
+  const values = new Map<string, { name: string; lines: string[] }>()
+  for (const [name, value] of answer.headers) {
+    const lower = name.toLowerCase()
+    const known = values.get(lower)
+    if (known === undefined) values.set(lower, { name, lines: [value] })
+    else known.lines.push(value)
+  }
+  for (const { name, lines } of values.values()) {
+    response.setHeader(name, lines.length === 1 ? (lines[0] as string) : lines)
+  }
+  response.statusCode = answer.status
+  response.end(answer.body)
+}
+
+/** Takes away what a handler set, so that another answer can take the place of its own. */
+export function clearAnswer(response: NodeResponse): void {
+  for (const name of response.getHeaderNames()) {
+    if (!isOfThisSending(name) && name !== 'vary') response.removeHeader(name)
+  }
+  // Set by the handler for its own answer, although they are of a sending.
+  for (const name of ['content-length', 'transfer-encoding', 'trailer']) response.removeHeader(name)
+}
+
+/** Refuses a request whose body may still be coming: the connection is not used again. */
+export function sendRefusal(request: NodeRequest, response: NodeResponse, answer: ProtocolAnswer): void {
+  if (request.httpVersionMajor < 2 && !request.complete) response.setHeader('Connection', 'close')
+  sendAnswer(response, answer)
+}

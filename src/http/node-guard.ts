@@ -1,0 +1,105 @@
+/** The protocol on a Node request and response: what `node:http`, Express and others of their kind share. */
+import type { IdempotentOptions } from './options.ts'
+import { sendAnswer, sendRefusal } from './node-answer.ts'
+import { recordResponse } from './node-recorder.ts'
+import {
+  fieldLines,
+  mayHaveLostFields,
+  type NodeRequest,
+  type NodeResponse,
+  readBody,
+  targetOf,
+} from './node-request.ts'
+import { resolvePrincipal } from './principal.ts'
+import type { GuardedRun, HttpGuard, KeyRead, ProtocolAnswer } from './protocol.ts'
+
+/** Reads the key of a Node request. */
+export function readNodeKey(guard: HttpGuard, request: NodeRequest): KeyRead {
+  const method = request.method ?? ''
+  const lines = fieldLines(request, guard.options.header)
+  if (lines.length === 0 && guard.options.methods.has(method) && mayHaveLostFields(request)) {
+    const detail = 'The request has so many header fields that the idempotency key may have been lost.'
+    return { kind: 'answer', answer: guard.problem('key-malformed', detail) }
+  }
+  return guard.readKey(method, lines)
+}
+
+export type NodeOpened =
+  /** Call the handler: it runs under this attempt. */
+  | { readonly kind: 'run'; readonly run: GuardedRun }
+  /** Call the handler without protection. */
+  | { readonly kind: 'unprotected' }
+  | { readonly kind: 'answer'; readonly answer: ProtocolAnswer }
+  /** The client left before its request was whole. */
+  | { readonly kind: 'gone' }
+
+/** From a key to the right to run its request, or to the answer. */
+export async function openNode<Request extends NodeRequest>(
+  guard: HttpGuard,
+  key: string,
+  principal: IdempotentOptions<Request>['principal'],
+  request: Request,
+  response: NodeResponse,
+  route?: string,
+): Promise<NodeOpened> {
+  const resolved = await resolvePrincipal(principal, request)
+  if (resolved.kind === 'failed') return { kind: 'answer', answer: guard.problem('principal-invalid') }
+  const body = await readBody(request, response, guard.options.requestBytesMax)
+  if (body.kind === 'broken-off') return { kind: 'gone' }
+  if (body.kind === 'too-large') return { kind: 'answer', answer: guard.problem('request-too-large') }
+  return await guard.open({
+    key,
+    principal: resolved.principal,
+    method: request.method ?? '',
+    ...targetOf(request),
+    mediaType: request.headers['content-type'],
+    contentEncoding: request.headers['content-encoding'],
+    body,
+    route,
+  })
+}
+
+/** Records what the handler answers to a request that runs. */
+export function recordNode(guard: HttpGuard, run: GuardedRun, response: NodeResponse): void {
+  recordResponse(response, {
+    bytesMax: guard.options.responseBytesMax,
+    settle: (captured) => guard.finish(run, captured),
+    abandon: () => {
+      guard.abandon(run, 'unknown').catch(() => {})
+    },
+  })
+}
+
+/**
+ * Guards one request. `run` is called at most once, with the attempt, or with `undefined` where the request is not
+ * protected.
+ */
+export async function guardNode<Request extends NodeRequest>(
+  guard: HttpGuard,
+  principal: IdempotentOptions<Request>['principal'],
+  request: Request,
+  response: NodeResponse,
+  run: (guarded: GuardedRun | undefined) => void,
+  route?: string,
+): Promise<void> {
+  const field = readNodeKey(guard, request)
+  if (field.kind === 'answer') return sendRefusal(request, response, field.answer)
+  if (field.kind === 'pass') return run(undefined)
+  const opened = await openNode(guard, field.key, principal, request, response, route)
+  switch (opened.kind) {
+    case 'answer':
+      return request.complete
+        ? sendAnswer(response, opened.answer)
+        : sendRefusal(request, response, opened.answer)
+    case 'gone':
+      response.destroy()
+      return
+    case 'unprotected':
+      return run(undefined)
+    case 'run':
+      recordNode(guard, opened.run, response)
+      return run(opened.run)
+    default:
+      return opened satisfies never
+  }
+}

@@ -1,0 +1,308 @@
+/**
+ * Records what a handler writes to a Node response, and lets the end of it leave only after it is settled.
+ *
+ * open     nothing is written; headers may change
+ * headed   the head is fixed. Pieces pass to the client as they come, but the last one known is held back: with a
+ *          Content-Length the client would take it for the end of the answer
+ * ended    the handler has ended the response; the record is being written; the held piece waits
+ * passing  settled (or given up): everything goes through to Node
+ *
+ * To the handler the response looks as if each step had reached the client: `headersSent`, `writableEnded`, errors
+ * for late headers, return values and callbacks.
+ */
+import type { OutgoingHttpHeaders } from 'node:http'
+import type { HeaderLine } from '../core/outcome.ts'
+import { clearAnswer, sendAnswer } from './node-answer.ts'
+import type { NodeResponse } from './node-request.ts'
+import type { CapturedAnswer, ProtocolAnswer } from './protocol.ts'
+
+export interface Recording {
+  readonly bytesMax: number
+  /** Settles what was captured. An answer: send it instead. */
+  settle(captured: CapturedAnswer): Promise<ProtocolAnswer | undefined>
+  /** The client has left and the handler did not end the response in `abandonedMs`. */
+  abandon(): void
+}
+
+/** How long a handler may go on after its client has left before its outcome counts as unknown. */
+const abandonedMs = 60_000
+
+type Callback = (error?: Error | null) => void
+type Chunk = string | Uint8Array
+
+/** The methods of a response that the recorder stands in front of. */
+interface Writable {
+  writeHead(status: number, ...rest: unknown[]): unknown
+  write(chunk: Chunk, ...rest: unknown[]): boolean
+  end(...given: unknown[]): unknown
+  flushHeaders(): void
+  setHeader(name: string, value: unknown): unknown
+  appendHeader(name: string, value: unknown): unknown
+  removeHeader(name: string): void
+}
+
+interface Held {
+  readonly octets: Uint8Array
+  readonly callback: Callback | undefined
+}
+
+/** Starts recording; from here on the response belongs to the handler. */
+export function recordResponse(response: NodeResponse, recording: Recording): void {
+  new NodeRecorder(response, recording).install()
+}
+
+class NodeRecorder {
+  readonly #response: NodeResponse
+  readonly #writable: Writable
+  readonly #original: Writable
+  readonly #recording: Recording
+  #phase: 'open' | 'headed' | 'ended' = 'open'
+  /** While true, calls come from the recorder itself or from below it, and go through. */
+  #passing = false
+  #head: { status: number; headers: HeaderLine[] } | undefined
+  #pieces: Uint8Array[] = []
+  #bytes = 0
+  #omitted = false
+  #streamed = false
+  #held: Held | undefined
+
+  constructor(response: NodeResponse, recording: Recording) {
+    this.#response = response
+    this.#writable = response as unknown as Writable
+    this.#recording = recording
+    const { writeHead, write, end, flushHeaders, setHeader, appendHeader, removeHeader } = this.#writable
+    this.#original = { writeHead, write, end, flushHeaders, setHeader, appendHeader, removeHeader }
+  }
+
+  install(): void {
+    const writable = this.#writable
+    const original = this.#original
+    const guarded =
+      <Arguments extends unknown[], Result>(method: (...given: Arguments) => Result) =>
+      (...given: Arguments): Result => {
+        if (this.#phase !== 'open' && !this.#passing) throw headersSentError()
+        return method.apply(writable, given)
+      }
+    writable.writeHead = (status, ...rest) =>
+      this.#passing ? original.writeHead.call(writable, status, ...rest) : this.#writeHead(status, rest)
+    writable.write = (chunk, ...rest) =>
+      this.#passing ? original.write.call(writable, chunk, ...rest) : this.#write(chunk, rest)
+    writable.end = (...given) => (this.#passing ? original.end.call(writable, ...given) : this.#end(given))
+    writable.flushHeaders = () => {
+      if (this.#passing) original.flushHeaders.call(writable)
+      else this.#flushHeaders()
+    }
+    writable.setHeader = guarded(original.setHeader)
+    writable.removeHeader = guarded(original.removeHeader)
+    if (typeof original.appendHeader === 'function') writable.appendHeader = guarded(original.appendHeader)
+    Object.defineProperties(this.#response, {
+      headersSent: { configurable: true, get: () => this.#phase !== 'open' || this.#reads('headersSent') },
+      writableEnded: {
+        configurable: true,
+        get: () => this.#phase === 'ended' || this.#reads('writableEnded'),
+      },
+    })
+    this.#response.once('close', () => this.#clientLeft())
+  }
+
+  /** The property as Node's own class computes it. */
+  #reads(name: 'headersSent' | 'writableEnded'): boolean {
+    return Reflect.get(Object.getPrototypeOf(this.#response) as object, name, this.#response) as boolean
+  }
+
+  #writeHead(status: number, rest: unknown[]): unknown {
+    if (this.#phase !== 'open') throw headersSentError()
+    const [reason, fields] =
+      typeof rest[0] === 'string' ? [rest[0], rest[1]] : [undefined, rest[0] ?? rest[1]]
+    this.#response.statusCode = status
+    if (reason !== undefined) (this.#response as { statusMessage: string }).statusMessage = reason
+    this.#setFields(fields as OutgoingHttpHeaders | unknown[] | undefined)
+    this.#fixHead()
+    return this.#response
+  }
+
+  /** An object, a flat list or a list of pairs. A name given here replaces one set before; repeats in it add up. */
+  #setFields(fields: OutgoingHttpHeaders | unknown[] | undefined): void {
+    if (fields === undefined || fields === null) return
+    const pairs: [string, unknown][] = []
+    if (!Array.isArray(fields)) pairs.push(...Object.entries(fields))
+    else if (Array.isArray(fields[0])) pairs.push(...(fields as [string, unknown][]))
+    else for (let at = 0; at + 1 < fields.length; at += 2) pairs.push([fields[at] as string, fields[at + 1]])
+    const seen = new Map<string, string[]>()
+    for (const [name, value] of pairs) {
+      if (value === undefined) continue
+      const lower = name.toLowerCase()
+      const values = Array.isArray(value) ? value.map(String) : [String(value)]
+      const all = [...(seen.get(lower) ?? []), ...values]
+      seen.set(lower, all)
+      this.#original.setHeader.call(this.#writable, name, all.length === 1 ? all[0] : all)
+    }
+  }
+
+  #fixHead(): void {
+    const response = this.#response
+    // HTTP/2 has lower-case names only.
+    const { getRawHeaderNames = response.getHeaderNames } = response as { getRawHeaderNames?: () => string[] }
+    const names = getRawHeaderNames.call(response)
+    const headers: HeaderLine[] = []
+    for (const name of names) {
+      const value = response.getHeader(name)
+      for (const line of Array.isArray(value) ? value : [value]) headers.push([name, String(line)])
+      if (name.toLowerCase() === 'content-type' && String(value).startsWith('text/event-stream'))
+        this.#streamed = true
+    }
+    if (this.#streamed) this.#omitted = true
+    this.#head = { status: response.statusCode, headers }
+    this.#phase = 'headed'
+  }
+
+  #write(chunk: Chunk, rest: unknown[]): boolean {
+    const [encoding, callback] = writeArguments(rest)
+    if (this.#phase === 'ended') {
+      callback?.(writeAfterEndError())
+      return false
+    }
+    if (this.#phase === 'open') this.#fixHead()
+    const octets = asOctets(chunk, encoding)
+    if (octets.length === 0) {
+      if (callback !== undefined) process.nextTick(callback)
+      return true
+    }
+    // A copy: once the callback ran, the octets are the caller's again.
+    this.#keep(typeof chunk === 'string' ? octets : Uint8Array.from(octets))
+    if (this.#streamed) return this.#pass(() => this.#original.write.call(this.#writable, octets, callback))
+    const before = this.#held
+    this.#held = { octets, callback }
+    if (before === undefined) return true
+    return this.#pass(() => this.#original.write.call(this.#writable, before.octets, before.callback))
+  }
+
+  #keep(octets: Uint8Array): void {
+    this.#bytes += octets.length
+    if (this.#bytes > this.#recording.bytesMax) this.#omitted = true
+    if (this.#omitted) this.#pieces = []
+    else this.#pieces.push(octets)
+  }
+
+  #flushHeaders(): void {
+    if (this.#phase === 'ended') return
+    if (this.#phase === 'open') this.#fixHead()
+    this.#pass(() => this.#original.flushHeaders.call(this.#writable))
+  }
+
+  #end(given: unknown[]): unknown {
+    const [chunk, encoding, callback] = endArguments(given)
+    if (this.#phase === 'ended') {
+      if (callback !== undefined) process.nextTick(callback)
+      return this.#response
+    }
+    if (this.#phase === 'open') this.#fixHead()
+    this.#phase = 'ended'
+    const last = chunk === undefined ? undefined : asOctets(chunk, encoding)
+    if (last !== undefined && last.length > 0) this.#keep(last)
+    void this.#settle(last, callback)
+    return this.#response
+  }
+
+  async #settle(last: Uint8Array | undefined, callback: Callback | undefined): Promise<void> {
+    const { status, headers } = this.#head as { status: number; headers: HeaderLine[] }
+    const bodiless = status === 204 || status === 304
+    const body = bodiless ? noOctets : this.#omitted ? 'omitted' : joined(this.#pieces)
+    let instead: ProtocolAnswer | undefined
+    try {
+      instead = await this.#recording.settle({ status, headers, body })
+    } catch {
+      // Nothing is known of the record; an answer that looks final would be a promise.
+      this.#passing = true
+      this.#response.destroy()
+      return
+    }
+    this.#passing = true
+    if (instead === undefined) this.#release(last, callback)
+    else this.#replace(instead, callback)
+  }
+
+  #release(last: Uint8Array | undefined, callback: Callback | undefined): void {
+    const held = this.#held
+    const { write, end } = this.#original
+    if (held === undefined) {
+      end.call(this.#writable, last, callback)
+    } else if (last === undefined || last.length === 0) {
+      end.call(this.#writable, held.octets, () => {
+        held.callback?.()
+        callback?.()
+      })
+    } else {
+      write.call(this.#writable, held.octets, held.callback)
+      end.call(this.#writable, last, callback)
+    }
+  }
+
+  /** Where the head has left, only a broken connection tells the client that this answer does not count. */
+  #replace(answer: ProtocolAnswer, callback: Callback | undefined): void {
+    if (this.#reads('headersSent')) {
+      this.#response.destroy()
+    } else {
+      clearAnswer(this.#response)
+      sendAnswer(this.#response, answer)
+    }
+    callback?.()
+  }
+
+  #pass<Result>(call: () => Result): Result {
+    this.#passing = true
+    try {
+      return call()
+    } finally {
+      this.#passing = false
+    }
+  }
+
+  #clientLeft(): void {
+    if (this.#phase === 'ended') return
+    setTimeout(() => {
+      if (this.#phase === 'ended') return
+      this.#phase = 'ended'
+      this.#recording.abandon()
+    }, abandonedMs).unref()
+  }
+}
+
+const noOctets = new Uint8Array(0)
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const [only] = pieces
+  if (only === undefined) return noOctets
+  return pieces.length === 1 ? only : Buffer.concat(pieces)
+}
+
+function asOctets(chunk: Chunk, encoding: BufferEncoding | undefined): Uint8Array {
+  if (typeof chunk === 'string') return Buffer.from(chunk, encoding)
+  if (chunk instanceof Uint8Array) return chunk
+  throw Object.assign(new TypeError('A chunk must be a string or a Uint8Array.'), {
+    code: 'ERR_INVALID_ARG_TYPE',
+  })
+}
+
+function writeArguments(rest: unknown[]): [BufferEncoding | undefined, Callback | undefined] {
+  const [first, second] = rest
+  if (typeof first === 'function') return [undefined, first as Callback]
+  return [(first ?? undefined) as BufferEncoding | undefined, second as Callback | undefined]
+}
+
+function endArguments(
+  given: unknown[],
+): [Chunk | undefined, BufferEncoding | undefined, Callback | undefined] {
+  const [first, ...rest] = given
+  if (typeof first === 'function') return [undefined, undefined, first as Callback]
+  return [(first ?? undefined) as Chunk | undefined, ...writeArguments(rest)]
+}
+
+function headersSentError(): Error {
+  const error = new Error('Cannot set headers after they are sent to the client')
+  return Object.assign(error, { code: 'ERR_HTTP_HEADERS_SENT' })
+}
+
+function writeAfterEndError(): Error {
+  return Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' })
+}

@@ -1,0 +1,137 @@
+/** What the protocol needs of a Node request: the key's lines, the target, and the octets of the body. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+import type { RequestBody } from './protocol.ts'
+
+/** A request of `node:http` or of the compatibility API of `node:http2`. */
+export type NodeRequest = IncomingMessage | Http2ServerRequest
+export type NodeResponse = ServerResponse | Http2ServerResponse
+
+/** Node keeps this many fields and drops the rest without a word (`server.maxHeadersCount`). */
+const fieldsKeptMax = 2_000
+
+/** The lines of a field, each by itself; Node's `headers` would join or drop repeated ones. */
+export function fieldLines(request: NodeRequest, lowerCaseName: string): string[] {
+  const { rawHeaders } = request
+  const lines: string[] = []
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string
+    if (name.length === lowerCaseName.length && name.toLowerCase() === lowerCaseName) {
+      lines.push(rawHeaders[at + 1] as string)
+    }
+  }
+  return lines
+}
+
+/** Whether Node may have dropped fields, among them the key: then its absence proves nothing. */
+export function mayHaveLostFields(request: NodeRequest): boolean {
+  return request.rawHeaders.length >= 2 * fieldsKeptMax
+}
+
+/** Path and query as sent, or as they were before a router cut them. */
+export function targetOf(request: NodeRequest): { path: string; query: string } {
+  const { originalUrl } = request as { originalUrl?: string }
+  const target = originalUrl ?? request.url ?? '/'
+  const queryAt = target.indexOf('?')
+  if (queryAt === -1) return { path: target, query: '' }
+  return { path: target.slice(0, queryAt), query: target.slice(queryAt + 1) }
+}
+
+/** What parsers and users leave on a request. */
+interface ParsedRequest {
+  readonly rawBody?: unknown
+  readonly body?: unknown
+}
+
+export type BodyRead =
+  | RequestBody
+  | { readonly kind: 'too-large' }
+  /** The client left before the body was whole: nothing may run. */
+  | { readonly kind: 'broken-off' }
+
+const noOctets = new Uint8Array(0)
+
+/**
+ * Reads the body up to `bytesMax` and puts it back, so that parsers that come later find it unread. Where a parser
+ * has read it before, its `rawBody` (see `keepRawBody`) or else its value is taken.
+ */
+export function readBody(request: NodeRequest, response: NodeResponse, bytesMax: number): Promise<BodyRead> {
+  const { rawBody, body } = request as ParsedRequest
+  if (rawBody instanceof Uint8Array) return Promise.resolve(withinLimit(rawBody, bytesMax))
+  if (request.readableEnded || request.readableDidRead) {
+    return Promise.resolve(
+      body === undefined ? { kind: 'octets', octets: noOctets } : { kind: 'parsed', value: body },
+    )
+  }
+  if (!hasBody(request)) return Promise.resolve({ kind: 'octets', octets: noOctets })
+  if (Number(request.headers['content-length'] ?? 0) > bytesMax) return Promise.resolve({ kind: 'too-large' })
+  invite(request, response)
+  return collect(request, bytesMax)
+}
+
+function withinLimit(octets: Uint8Array, bytesMax: number): BodyRead {
+  return octets.length > bytesMax ? { kind: 'too-large' } : { kind: 'octets', octets }
+}
+
+function hasBody(request: NodeRequest): boolean {
+  if ('stream' in request) return !request.stream.endAfterHeaders
+  const { headers } = request
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+/** Sends 100 where the client waits for it and nobody sent it: Node does, unless `checkContinue` is handled. */
+function invite(request: NodeRequest, response: NodeResponse): void {
+  const { expect } = request.headers
+  if (expect === undefined || expect.toLowerCase() !== '100-continue') return
+  if ((response as { _sent100?: boolean })._sent100 !== true) response.writeContinue()
+}
+
+function collect(request: NodeRequest, bytesMax: number): Promise<BodyRead> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    let bytes = 0
+
+    const done = (read: BodyRead): void => {
+      request.off('readable', onReadable)
+      request.off('end', onEnd)
+      request.off('close', onBroken)
+      request.off('error', onBroken)
+      resolve(read)
+    }
+    const onReadable = (): void => {
+      for (
+        let chunk = request.read() as Buffer | null;
+        chunk !== null;
+        chunk = request.read() as Buffer | null
+      ) {
+        chunks.push(chunk)
+        bytes += chunk.length
+        if (bytes > bytesMax) {
+          done({ kind: 'too-large' })
+          return
+        }
+      }
+      // Whole, but its 'end' is not out yet: the octets can still go back.
+      if (request.complete && bytes > 0) {
+        const octets = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+        request.unshift(octets)
+        done({ kind: 'octets', octets })
+      }
+    }
+    const onEnd = (): void => done({ kind: 'octets', octets: noOctets })
+    const onBroken = (): void => done({ kind: 'broken-off' })
+
+    request.on('end', onEnd)
+    request.on('close', onBroken)
+    request.on('error', onBroken)
+    request.on('readable', onReadable)
+  })
+}
+
+/**
+ * Keeps the octets of a body that a parser reads, for `express.json({ verify: keepRawBody })`: without them two
+ * bodies that differ beyond what a parsed number can hold would count as one request.
+ */
+export function keepRawBody(request: object, _response: unknown, octets: Uint8Array): void {
+  ;(request as { rawBody?: Uint8Array }).rawBody = octets
+}

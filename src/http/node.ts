@@ -1,0 +1,71 @@
+/** `node:http`, `node:https` and the compatibility API of `node:http2`. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IdempotentOptions, HttpEngine } from './options.ts'
+import { resolveOptions } from './options.ts'
+import { guardNode } from './node-guard.ts'
+import { createGuard, type IdempotencyContext } from './protocol.ts'
+
+export type { HttpEngine, IdempotentOptions } from './options.ts'
+export type { IdempotencyContext } from './protocol.ts'
+export { keepRawBody } from './node-request.ts'
+
+/** A listener that also gets its attempt, `undefined` where the request is not protected. */
+export type IdempotentListener<Request, Response> = (
+  request: Request,
+  response: Response,
+  idempotency: IdempotencyContext | undefined,
+) => unknown
+
+/**
+ * Puts idempotency in front of a request listener. A listener that throws, or rejects, answers 500 and releases
+ * the key.
+ *
+ * @throws InvalidOptionError at construction
+ * @example
+ * createServer(idempotent(idem, { principal: (req) => tenantOf(req) }, (req, res) => {
+ *   res.writeHead(201).end()
+ * }))
+ */
+export function idempotent<
+  Request extends IncomingMessage = IncomingMessage,
+  Response extends ServerResponse = ServerResponse,
+>(
+  idem: HttpEngine,
+  options: IdempotentOptions<Request>,
+  listener: IdempotentListener<Request, Response>,
+): (request: Request, response: Response) => void {
+  const { guard: guardOptions, policy, principal } = resolveOptions(idem, options)
+  const guard = createGuard(idem, guardOptions, policy)
+  return (request, response) => {
+    const run = (context: IdempotencyContext | undefined): void => {
+      void callListener(request, response, context, listener)
+    }
+    guardNode(guard, principal, request, response, run).catch(() => failed(response))
+  }
+}
+
+async function callListener<Request, Response extends ServerResponse>(
+  request: Request,
+  response: Response,
+  context: IdempotencyContext | undefined,
+  listener: IdempotentListener<Request, Response>,
+): Promise<void> {
+  try {
+    await listener(request, response, context)
+  } catch {
+    context?.release()
+    failed(response)
+  }
+}
+
+/** Answers 500 where that is still possible; otherwise the client must see that the answer is not whole. */
+function failed(response: ServerResponse): void {
+  if (response.headersSent) {
+    response.end()
+    response.destroy()
+    return
+  }
+  response.statusCode = 500
+  response.setHeader('Content-Type', 'text/plain')
+  response.end('Internal Server Error')
+}
