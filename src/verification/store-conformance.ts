@@ -2,6 +2,7 @@
  * What every store must do, as cases that run against any of them: verbs, refusals in every phase, batches,
  * races, sweep, lists, transactions. Runs under any test runner that has a `test(name, run)`.
  */
+import assert from 'node:assert/strict'
 import type { Clock } from '../core/runtime.ts'
 import { joinsTransaction } from '../core/store.ts'
 import type { IdempotencyStore } from '../core/store.ts'
@@ -31,6 +32,8 @@ export interface StoreConformanceOptions {
   readonly name: string
   /** `test` of vitest, node:test or alike. Where it has `skip`, skipped cases are shown with their reason. */
   readonly test: TestFunction
+  /** Whether the store joins transactions; the cases on them are left out where it does not. */
+  readonly joinsTransaction: boolean
   /**
    * Opens a store without records, once for each case. A store that lives in this process takes its times from
    * `clock`; one with a clock of its own leaves it aside and gives `advance`.
@@ -66,15 +69,21 @@ export const storeCaseNames: readonly string[] = cases.map(({ name }) => name)
  *
  * @throws Error when `skip` names a case that is not there, or gives no reason
  * @example
- * storeConformance({ name: 'memory', test, open: async (clock) => ({ store: memoryStore({ clock }) }) })
+ * storeConformance({
+ *   name: 'memory',
+ *   test,
+ *   joinsTransaction: false,
+ *   open: async (clock) => ({ store: memoryStore({ clock }) }),
+ * })
  */
 export function storeConformance(options: StoreConformanceOptions): void {
-  const { name, test, skip = {} } = options
+  const { name, test, joinsTransaction: joins, skip = {} } = options
   for (const [skipped, reason] of Object.entries(skip)) {
     if (!storeCaseNames.includes(skipped)) throw new Error(`There is no case named '${skipped}' to skip.`)
     if (reason.trim() === '') throw new Error(`Skipping '${skipped}' needs a reason.`)
   }
   for (const storeCase of cases) {
+    if (storeCase.needs === 'transactions' && !joins) continue
     const title = `${name}: ${storeCase.name}`
     const reason = skip[storeCase.name]
     if (reason === undefined) test(title, () => runCase(storeCase, options))
@@ -82,12 +91,13 @@ export function storeConformance(options: StoreConformanceOptions): void {
   }
 }
 
-async function runCase(storeCase: StoreCase, { open, advance }: StoreConformanceOptions): Promise<void> {
+async function runCase(storeCase: StoreCase, options: StoreConformanceOptions): Promise<void> {
+  const { open, advance } = options
   let time = 1_800_000_000_000
   const clock = { now: (): number => time }
   const { store, business, dispose } = await open(clock)
   try {
-    if (storeCase.needs === 'transactions' && !joinsTransaction(store)) return
+    assert.equal(joinsTransaction(store), options.joinsTransaction, 'what the store says of transactions')
     const pass = advance ?? (async (ms: number): Promise<void> => void (time += ms))
     await storeCase.run(createContext(store, business, pass))
   } finally {

@@ -4,7 +4,12 @@ import { memoryStore } from '../../src/stores/memory.ts'
 import { storeConformance } from '../../src/verification/index.ts'
 import { completion, newClaim } from '../../src/verification/store-cases/context.ts'
 
-storeConformance({ name: 'memory', test, open: async (clock) => ({ store: memoryStore({ clock }) }) })
+storeConformance({
+  name: 'memory',
+  test,
+  joinsTransaction: false,
+  open: async (clock) => ({ store: memoryStore({ clock }) }),
+})
 
 async function claimed(store: IdempotencyStore, parts: Partial<Claim> = {}): Promise<Claim> {
   const claim = newClaim(parts)

@@ -7,7 +7,8 @@ import { test } from 'vitest'
 import { type SqliteDatabase, type SqliteStore, type SqliteTx, sqliteStore } from '../../src/stores/sqlite.ts'
 import { type BusinessWrites, storeConformance } from '../../src/verification/index.ts'
 
-const BetterSqlite = createRequire(import.meta.url)('better-sqlite3') as new (file: string) => SqliteDatabase
+const require = createRequire(import.meta.url)
+const BetterSqlite = require('better-sqlite3') as new (file: string) => SqliteDatabase
 
 const drivers: Readonly<Record<string, (file: string) => SqliteDatabase>> = {
   'node:sqlite': (file) => new DatabaseSync(file),
@@ -18,6 +19,7 @@ for (const [driver, connect] of Object.entries(drivers)) {
   storeConformance({
     name: `sqlite on ${driver}`,
     test,
+    joinsTransaction: true,
     async open(clock) {
       const folder = mkdtempSync(join(tmpdir(), 'retrysafe-sqlite-'))
       const file = join(folder, 'shop.db')

@@ -35,7 +35,7 @@ export interface BusinessWrites {
 
 export interface StoreCase {
   readonly name: string
-  /** The case is passed over where the store does not join transactions. */
+  /** The case is left out where the store does not join transactions. */
   readonly needs?: 'transactions'
   run(context: Context): Promise<void>
 }
