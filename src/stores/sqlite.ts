@@ -14,6 +14,7 @@ import type { Clock } from '../core/runtime.ts'
 import type {
   Claim,
   ClaimReply,
+  FailedItem,
   ListPage,
   ListQuery,
   RecordVerbs,
@@ -182,24 +183,20 @@ class SqliteFileStore implements SqliteStore {
     await this.#open()
   }
 
-  async claim(claims: readonly Claim[]): Promise<Replies<ClaimReply>> {
-    this.#checkOpen()
-    return await this.#groups.add(claims, claimShape)
+  claim(claims: readonly Claim[]): Promise<Replies<ClaimReply>> {
+    return this.#write(claims, claimShape)
   }
 
-  async supersede(takeovers: readonly Takeover[]): Promise<Replies<TakeoverReply>> {
-    this.#checkOpen()
-    return await this.#groups.add(takeovers, supersedeShape)
+  supersede(takeovers: readonly Takeover[]): Promise<Replies<TakeoverReply>> {
+    return this.#write(takeovers, supersedeShape)
   }
 
-  async renew(renewals: readonly Renewal[]): Promise<Replies<RenewalReply>> {
-    this.#checkOpen()
-    return await this.#groups.add(renewals, renewShape)
+  renew(renewals: readonly Renewal[]): Promise<Replies<RenewalReply>> {
+    return this.#write(renewals, renewShape)
   }
 
-  async settle(settlements: readonly Settlement[]): Promise<Replies<SettlementReply>> {
-    this.#checkOpen()
-    return await this.#groups.add(settlements, settleShape)
+  settle(settlements: readonly Settlement[]): Promise<Replies<SettlementReply>> {
+    return this.#write(settlements, settleShape)
   }
 
   async read(ids: readonly RecordId[]): Promise<Replies<IdempotencyRecord | undefined>> {
@@ -210,8 +207,7 @@ class SqliteFileStore implements SqliteStore {
   }
 
   async sweep(limit: number): Promise<SweepReply> {
-    this.#checkOpen()
-    const { replies } = await this.#groups.add([limit], sweepShape)
+    const { replies } = await this.#write([limit], sweepShape)
     return asRecord(replies[0] as SweepReply)
   }
 
@@ -246,6 +242,19 @@ class SqliteFileStore implements SqliteStore {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  /** Not an async function: each promise between a verb and its commit counts where verbs come one by one. */
+  #write<Item, Reply>(
+    items: readonly Item[],
+    shape: VerbShape<Item, Reply>,
+  ): Promise<Replies<Reply | FailedItem>> {
+    try {
+      this.#checkOpen()
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return this.#groups.add(items, shape)
   }
 
   async #close(): Promise<void> {

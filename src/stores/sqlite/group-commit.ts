@@ -35,22 +35,6 @@ const groupItemsMax = 2_000
 /** How often jobs that wait are looked through for those whose time is over. */
 const expiryEveryMs = 50
 
-interface Job {
-  /** Items that have no reply yet. */
-  left(): number
-  /** Items of which `peek` may answer some. */
-  readonly peekable: number
-  readonly writesOften: boolean
-  /** By the monotonic clock. */
-  readonly until: number
-  /** Answers what needs no write. Throws what the driver throws. */
-  peek(verbs: ConnectionVerbs, now: number): void
-  /** Computes the other replies, which go out once they are committed. Throws what the driver throws. */
-  apply(verbs: ConnectionVerbs, now: number): void
-  resolve(now: number): void
-  reject(error: Error): void
-}
-
 export interface GroupHost {
   readonly turns: WriteTurns
   readonly busyMsMax: number
@@ -67,6 +51,7 @@ export class GroupCommit {
   #jobs: Job[] = []
   #leaving = false
   #idle: (() => void)[] = []
+  #expectsDuplicate = false
 
   constructor(host: GroupHost) {
     this.#host = host
@@ -77,9 +62,10 @@ export class GroupCommit {
     items: readonly Item[],
     shape: VerbShape<Item, Reply>,
   ): Promise<Replies<Reply | FailedItem>> {
+    if (items.length === 0) return Promise.resolve({ now: this.#host.now(), replies: [] })
     return new Promise((resolve, reject) => {
       const until = performance.now() + this.#host.busyMsMax
-      this.#jobs.push(jobOf(items, shape, until, resolve, reject))
+      this.#jobs.push(new Job(items, shape, until, resolve, reject) as unknown as Job)
       if (this.#leaving) return
       this.#leaving = true
       queueMicrotask(() => this.#leave())
@@ -101,10 +87,10 @@ export class GroupCommit {
       void this.#waitAndLeave()
       return
     }
-    this.#peek(connection)
+    if (!this.#writesFirst()) this.#peek(connection)
     if (this.#jobs.length === 0) {
       this.#left()
-    } else if (!turns.tryTake()) {
+    } else if (this.#host.opened() !== connection || !turns.tryTake()) {
       void this.#waitAndLeave()
     } else if (this.#commit(connection) === 'busy') {
       void this.#persist()
@@ -112,6 +98,14 @@ export class GroupCommit {
       turns.give()
       this.#left()
     }
+  }
+
+  /**
+   * A claim that comes alone is written at once: if it loses, it has cost the write lock but no sync. After one
+   * that lost, the next is more likely a duplicate too, and looks first.
+   */
+  #writesFirst(): boolean {
+    return this.#jobs.length === 1 && this.#jobs[0]?.left === 1 && !this.#expectsDuplicate
   }
 
   /** Goes on with jobs that came meanwhile, in a later turn, so that reading sockets gets its share. */
@@ -190,27 +184,31 @@ export class GroupCommit {
     }
     const left: Job[] = []
     for (const job of this.#jobs) {
-      if (job.left() === 0) job.resolve(now)
-      else left.push(job)
+      if (job.left > 0) left.push(job)
+      else job.resolve(now)
     }
+    // A look that found nothing was in vain.
+    if (left.length > 0) this.#expectsDuplicate = false
     this.#jobs = left
   }
 
   #commit(connection: Connection): 'done' | 'busy' {
     const group = this.#take()
     const now = this.#host.now()
-    const alone = group.length === 1 && group[0]?.left() === 1 && !group[0].writesOften
+    const alone = group.length === 1 && group[0]?.left === 1 && !group[0].shape.writesOften
     let at: 'statement' | 'commit' = alone ? 'commit' : 'statement'
+    let began = false
     try {
       // A single statement commits by itself; BEGIN and COMMIT around it would be two more.
       if (!alone) connection.db.exec('BEGIN IMMEDIATE')
+      began = !alone
       for (const job of group) job.apply(connection.verbs, now)
       if (!alone) {
         at = 'commit'
         connection.db.exec('COMMIT')
       }
     } catch (error) {
-      const usable = rollBack(connection.db)
+      const usable = !began || rollBack(connection.db)
       if (usable && isBusy(error)) {
         this.#jobs = [...group, ...this.#jobs]
         return 'busy'
@@ -220,57 +218,89 @@ export class GroupCommit {
       for (const job of group) job.reject(failure)
       return 'done'
     }
+    this.#noteDuplicates(group)
     for (const job of group) job.resolve(now)
     return 'done'
+  }
+
+  #noteDuplicates(group: readonly Job[]): void {
+    if (group.length === 1 && group[0]?.onlyFound === true) this.#expectsDuplicate = true
   }
 
   #take(): readonly Job[] {
     let items = 0
     let count = 0
     for (const job of this.#jobs) {
-      if (count > 0 && items + job.left() > groupItemsMax) break
-      items += job.left()
+      if (count > 0 && items + job.left > groupItemsMax) break
+      items += job.left
       count += 1
     }
     return this.#jobs.splice(0, count)
   }
 }
 
-function jobOf<Item, Reply>(
-  items: readonly Item[],
-  { one, peek, writesOften = false }: VerbShape<Item, Reply>,
-  until: number,
-  resolve: (replies: Replies<Reply | FailedItem>) => void,
-  reject: (error: Error) => void,
-): Job {
-  // A reply that was only seen stands; one that was written counts once its commit did.
-  const seen: (Reply | undefined)[] = []
-  let left = items.length
-  let replies: readonly (Reply | FailedItem)[] = []
-  return {
-    until,
-    left: () => left,
-    peekable: peek === undefined ? 0 : items.length,
-    writesOften,
-    peek(verbs, now): void {
-      if (peek === undefined) return
-      for (const [at, item] of items.entries()) {
-        if (seen[at] !== undefined) continue
-        const reply = peek(verbs, item, now)
-        if (reply === undefined) continue
-        seen[at] = reply
-        left -= 1
-      }
-      if (left === 0) replies = seen as Reply[]
-    },
-    apply(verbs, now): void {
-      let at = -1
-      replies = answerEach(items, (item) => {
-        at += 1
-        return seen[at] ?? one(verbs, item, now)
-      })
-    },
-    resolve: (now) => resolve({ now, replies }),
-    reject,
+/** One call of a verb. */
+class Job<Item = unknown, Reply = unknown> {
+  /** Items that have no reply yet. */
+  left: number
+  /** By the monotonic clock. */
+  readonly until: number
+  readonly shape: VerbShape<Item, Reply>
+  readonly reject: (error: Error) => void
+  readonly #items: readonly Item[]
+  readonly #resolve: (replies: Replies<Reply | FailedItem>) => void
+  /** Replies that were only seen; they stand, while one that was written counts once its commit did. */
+  #seen: (Reply | undefined)[] | undefined
+  #replies: readonly (Reply | FailedItem)[] = []
+
+  constructor(
+    items: readonly Item[],
+    shape: VerbShape<Item, Reply>,
+    until: number,
+    resolve: (replies: Replies<Reply | FailedItem>) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.#items = items
+    this.shape = shape
+    this.until = until
+    this.left = items.length
+    this.#resolve = resolve
+    this.reject = reject
+  }
+
+  /** Items of which `peek` may answer some. */
+  get peekable(): number {
+    return this.shape.peek === undefined ? 0 : this.left
+  }
+
+  /** Answers what needs no write. Throws what the driver throws. */
+  peek(verbs: ConnectionVerbs, now: number): void {
+    const { peek } = this.shape
+    if (peek === undefined) return
+    this.#seen ??= []
+    for (const [at, item] of this.#items.entries()) {
+      if (this.#seen[at] !== undefined) continue
+      const reply = peek(verbs, item, now)
+      if (reply === undefined) continue
+      this.#seen[at] = reply
+      this.left -= 1
+    }
+    if (this.left === 0) this.#replies = this.#seen as Reply[]
+  }
+
+  /** Computes the other replies, which go out once they are committed. Throws what the driver throws. */
+  apply(verbs: ConnectionVerbs, now: number): void {
+    const { one } = this.shape
+    this.#replies = answerEach(this.#items, (item, at) => this.#seen?.[at] ?? one(verbs, item, now))
+  }
+
+  resolve(now: number): void {
+    this.#resolve({ now, replies: this.#replies })
+  }
+
+  /** Whether the only item found what was there, so that nothing was written. */
+  get onlyFound(): boolean {
+    const reply = this.#replies[0] as { readonly kind?: unknown } | undefined
+    return this.#replies.length === 1 && reply?.kind === 'found'
   }
 }

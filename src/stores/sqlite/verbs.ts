@@ -171,11 +171,11 @@ function settledTimes(settlement: Settlement, now: number): SettledTimes {
  */
 export function answerEach<Item, Reply>(
   items: readonly Item[],
-  one: (item: Item) => Reply | FailedItem,
+  one: (item: Item, at: number) => Reply | FailedItem,
 ): (Reply | FailedItem)[] {
-  return items.map((item) => {
+  return items.map((item, at) => {
     try {
-      return one(item)
+      return one(item, at)
     } catch (error) {
       if (!isOfItem(error)) throw error
       return { kind: 'failed', error: asStoreError(error, 'statement') as StoreError }
