@@ -114,6 +114,7 @@ export interface ListPage {
   readonly now: number
   /** Newest first. */
   readonly records: readonly IdempotencyRecord[]
+  /** `undefined` at the end. A page before it may be short, or empty: stores bound what one page reads. */
   readonly next: string | undefined
 }
 

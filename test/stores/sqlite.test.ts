@@ -58,6 +58,10 @@ async function asPlainUser(run: () => Promise<void>): Promise<void> {
   }
 }
 
+function hexOf(id: RecordId): string {
+  return Buffer.from(id, 'base64url').toString('hex')
+}
+
 describe('options', () => {
   test.each([
     [{}, 'file'],
@@ -401,6 +405,36 @@ describe('verbs and transactions', () => {
     expect(first.records.length).toBe(2)
     const second = await store.list({ limit: 10, after: first.next as string })
     expect([second.records.length, second.next]).toEqual([1, undefined])
+  })
+
+  test('a sweep comes through a large table in slices, and past rows it must leave', async () => {
+    let now = 1_000
+    const store = open({ clock: { now: () => now } })
+    const kept = newClaim()
+    await store.claim([kept])
+    const copies = (count: number, leaseUntil: number): void =>
+      execute(`
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
+        INSERT INTO retrysafe_records
+          (id, phase, fingerprint, token, fence, operation, principal_tag, created_at, live_until, kept_until)
+        SELECT randomblob(32), phase, fingerprint, token, fence, operation, principal_tag, created_at,
+               ${leaseUntil}, ${leaseUntil} FROM retrysafe_records, n WHERE id = unhex('${hexOf(kept.id)}')
+      `)
+    copies(21_000, 1_000_000)
+    copies(30, 2_000)
+    now = 5_000
+    let removed = 0
+    let sweeps = 0
+    for (let more = true; more; sweeps++) {
+      expect(sweeps).toBeLessThan(10)
+      const swept = await store.sweep(20)
+      removed += swept.removed
+      more = swept.more
+    }
+    expect([removed, sweeps > 2]).toEqual([30, true])
+    now = 1_000_000
+    expect(await store.sweep(20)).toEqual({ removed: 20, entombed: 0, more: true })
+    expect((await store.read([kept.id])).replies[0]?.token).toBe(kept.token)
   })
 
   test('verbs of one turn share one commit', async () => {

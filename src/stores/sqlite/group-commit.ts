@@ -105,7 +105,9 @@ export class GroupCommit {
    * that lost, the next is more likely a duplicate too, and looks first.
    */
   #writesFirst(): boolean {
-    return this.#jobs.length === 1 && this.#jobs[0]?.left === 1 && !this.#expectsDuplicate
+    const [first] = this.#jobs
+    if (this.#jobs.length !== 1 || first?.left !== 1) return false
+    return first.shape.writesOften !== true && !this.#expectsDuplicate
   }
 
   /** Goes on with jobs that came meanwhile, in a later turn, so that reading sockets gets its share. */

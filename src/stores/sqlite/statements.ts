@@ -10,54 +10,60 @@ const { running, completed, tombstone } = phaseNumber
 /**
  * Loses without an error, so that neighbours in the same transaction are not disturbed, and writes nothing when
  * it loses, so that a claim that only finds costs no sync.
- * id, fingerprint, token, operation, principal tag, now, lease until, kept until, kept until
+ * id, fingerprint, token, operation, principal tag, now, lease until, kept until
  */
 const claim = (table: string): string => `
   INSERT INTO ${table} (id, phase, fingerprint, token, fence, operation, principal_tag,
-                        created_at, live_until, kept_until, sweep_at)
-  VALUES (?, ${running}, ?, ?, 1, ?, ?, ?, ?, ?, ?)
+                        created_at, live_until, kept_until)
+  VALUES (?, ${running}, ?, ?, 1, ?, ?, ?, ?, ?)
   ON CONFLICT (id) DO NOTHING`
 
 /**
  * All guards are in the WHERE clause, so that look and write are one step. A row of an unknown phase is damaged
  * and stays as it is.
- * fingerprint, token, operation, principal tag, lease until, kept until, kept until, id, seen token, now
+ * fingerprint, token, operation, principal tag, lease until, kept until, id, seen token, now
  */
 const supersede = (table: string): string => `
   UPDATE ${table}
   SET phase = ${running}, fingerprint = ?, token = ?, fence = fence + 1, operation = ?, principal_tag = ?,
-      settled_at = NULL, live_until = ?, kept_until = ?, sweep_at = ?, outcome = NULL
+      settled_at = NULL, live_until = ?, kept_until = ?, outcome = NULL
   WHERE id = ? AND token = ? AND phase BETWEEN ${running} AND ${tombstone}
     AND NOT (phase = ${running} AND live_until > ?)
   RETURNING fence`
 
-/** What was kept after the lease stays as long as it was. lease until (3 times), id, token */
+/** What was kept after the lease stays as long as it was. lease until (twice), id, token */
 const renew = (table: string): string => `
   UPDATE ${table}
-  SET live_until = ?, kept_until = ? + kept_until - live_until, sweep_at = ? + kept_until - live_until
+  SET live_until = ?, kept_until = ? + kept_until - live_until
   WHERE id = ? AND token = ? AND phase = ${running}`
 
-/** phase, now, live until, kept until, sweep at, outcome, id, token */
+/** phase, now, live until, kept until, outcome, id, token */
 const settle = (table: string): string => `
   UPDATE ${table}
-  SET phase = ?, settled_at = ?, live_until = ?, kept_until = ?, sweep_at = ?, outcome = ?
+  SET phase = ?, settled_at = ?, live_until = ?, kept_until = ?, outcome = ?
   WHERE id = ? AND token = ? AND phase = ${running}`
 
 const read = (table: string): string => `SELECT ${columns} FROM ${table} WHERE id = ?`
 
+/** Where a slice of the table ends that begins after a row; none when it is the last slice. seq, rows less one */
+const sliceEnd = (table: string): string => `
+  SELECT seq FROM ${table} WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?`
+
 /**
- * The index hands out the rows in the order in which they fell due, so a batch reads no more rows than it
- * handles. Asks for the phase, so that damaged rows do not fill the batch. now, now, limit
+ * The rows of a slice for the sweep. Asks for the phase, so that damaged rows do not fill the batch.
+ * now, after seq, to seq, now, now, limit
  */
 const due = (table: string): string => `
   SELECT seq, phase = ${completed} AND kept_until > ? AS entombs FROM ${table}
-  WHERE sweep_at <= ? AND phase BETWEEN ${running} AND ${tombstone} ORDER BY sweep_at LIMIT ?`
+  WHERE seq > ? AND seq <= ? AND phase BETWEEN ${running} AND ${tombstone}
+    AND (kept_until <= ? OR (phase = ${completed} AND live_until <= ?))
+  ORDER BY seq LIMIT ?`
 
 /** seq */
 const entomb = (table: string): string => `
-  UPDATE ${table} SET phase = ${tombstone}, outcome = NULL, sweep_at = kept_until WHERE seq = ?`
+  UPDATE ${table} SET phase = ${tombstone}, outcome = NULL WHERE seq = ?`
 
-/** Asks the times again, so that not even a damaged `sweep_at` removes a live lease. seq, now, now */
+/** Asks the times again, so that no slip elsewhere can remove a live lease. seq, now, now */
 const remove = (table: string): string => `
   DELETE FROM ${table} WHERE seq = ? AND kept_until <= ? AND live_until <= ?`
 
@@ -78,6 +84,7 @@ type StatementName =
   | 'renew'
   | 'settle'
   | 'read'
+  | 'sliceEnd'
   | 'due'
   | 'entomb'
   | 'remove'
@@ -92,6 +99,7 @@ const texts: Readonly<Record<StatementName, (table: string) => string>> = {
   renew,
   settle,
   read,
+  sliceEnd,
   due,
   entomb,
   remove,

@@ -24,8 +24,17 @@ import { prepareStatements, type Statements } from './statements.ts'
 /** Largest encoded outcome that the store takes. */
 export const outcomeBytesMax: number = 16 * 1024 * 1024
 
+/** Rows that one sweep looks through: some milliseconds. */
+const sliceRowsMax = 10_000
+
+interface DueRow {
+  readonly seq: number
+  readonly entombs: number
+}
+
 export class ConnectionVerbs {
   readonly statements: Statements
+  #sweptTo = 0
 
   constructor(db: SqliteTx, table: string) {
     this.statements = prepareStatements(db, table)
@@ -43,7 +52,6 @@ export class ConnectionVerbs {
       principalTag,
       now,
       leaseUntil,
-      leaseUntil + retentionMs,
       leaseUntil + retentionMs,
     )
     if (changes === 1) return { kind: 'claimed' }
@@ -65,7 +73,6 @@ export class ConnectionVerbs {
       principalTag,
       leaseUntil,
       leaseUntil + retentionMs,
-      leaseUntil + retentionMs,
       id,
       seenToken,
       now,
@@ -76,7 +83,7 @@ export class ConnectionVerbs {
 
   renew({ id, token, leaseMs }: Renewal, now: number): RenewalReply {
     const leaseUntil = now + leaseMs
-    const { changes } = this.statements.renew.run(leaseUntil, leaseUntil, leaseUntil, idOctets(id), token)
+    const { changes } = this.statements.renew.run(leaseUntil, leaseUntil, idOctets(id), token)
     return changes === 1 ? { kind: 'renewed' } : { kind: 'lost' }
   }
 
@@ -92,8 +99,6 @@ export class ConnectionVerbs {
       now,
       liveUntil,
       keptUntil,
-      // Only a completed record is kept after it; the sweep entombs it then.
-      liveUntil,
       outcome,
       id,
       token,
@@ -113,12 +118,13 @@ export class ConnectionVerbs {
     return this.#readOctets(id, idOctets(id))
   }
 
+  /** Goes on where the last sweep of this connection stopped; after the end it begins anew. */
   sweep(limit: number, now: number): SweepReply {
-    const { due, entomb, remove } = this.statements
-    const rows = due.all(now, now, limit) as { readonly seq: number; readonly entombs: number }[]
+    const { entomb, remove } = this.statements
+    const slice = this.#dueSlice(limit, now)
     let removed = 0
     let entombed = 0
-    for (const { seq, entombs } of rows) {
+    for (const { seq, entombs } of slice.due) {
       if (entombs === 1) {
         entomb.run(seq)
         entombed += 1
@@ -126,13 +132,27 @@ export class ConnectionVerbs {
         removed += Number(remove.run(seq, now, now).changes)
       }
     }
-    return { removed, entombed, more: rows.length === limit }
+    this.#sweptTo = slice.next
+    return { removed, entombed, more: slice.next > 0 }
   }
 
   /** A sweep that has nothing to do; `undefined` when it has. */
   peekSweep(now: number): SweepReply | undefined {
-    const isIdle = this.statements.due.get(now, now, 1) === undefined
-    return isIdle ? { removed: 0, entombed: 0, more: false } : undefined
+    const { due, next } = this.#dueSlice(1, now)
+    if (due.length > 0) return undefined
+    this.#sweptTo = next
+    return { removed: 0, entombed: 0, more: next > 0 }
+  }
+
+  /** What is due in the next slice, and where to go on: 0 at the end of the table. */
+  #dueSlice(limit: number, now: number): { readonly due: readonly DueRow[]; readonly next: number } {
+    const { sliceEnd, due } = this.statements
+    const from = this.#sweptTo
+    const end = sliceEnd.get(from, sliceRowsMax - 1) as { readonly seq: number } | undefined
+    const to = end?.seq ?? Number.MAX_SAFE_INTEGER
+    const rows = due.all(now, from, to, now, now, limit) as DueRow[]
+    const last = rows.length === limit ? rows.at(-1)?.seq : end?.seq
+    return { due: rows, next: last ?? 0 }
   }
 
   #readOctets(id: RecordId, octets: Uint8Array): IdempotencyRecord | undefined {
