@@ -7,6 +7,7 @@ import {
   type ConfigFile,
   defaultDrainTimeoutMs,
   defaultListen,
+  defaultNamespace,
   defaultRouteOptions,
   type GatewayConfig,
   parseGatewayConfig,
@@ -16,7 +17,10 @@ import {
   parseStore,
   parseUpstream,
 } from '../gateway/config.ts'
+import { isIdempotencyError } from '../core/errors.ts'
+import { onEvent } from '../engine/events.ts'
 import { createGateway } from '../gateway/gateway.ts'
+import { logToStandardOutput } from '../gateway/log.ts'
 import { suggestion } from '../gateway/text.ts'
 import { failure, usageError } from './failure.ts'
 import { startSample } from './sample.ts'
@@ -147,11 +151,17 @@ export async function runGateway(rawArgs: readonly string[]): Promise<void> {
       port: port ?? file?.listen?.port ?? defaultListen.port,
     },
     store: store ?? { kind: 'sqlite' as const, file: join(stateFolder, 'records.db') },
+    namespace: file?.namespace ?? defaultNamespace,
     routes: file?.routes ?? [],
     defaults: file?.defaults ?? defaultRouteOptions,
     drainTimeoutMs: file?.drainTimeoutMs ?? defaultDrainTimeoutMs,
   }
   if (upstream !== undefined) {
+    if (isOwnAddress(upstream, common.listen)) {
+      throw usageError(
+        `The upstream ${upstream} is the gateway itself. Choose another --port, or the service's.`,
+      )
+    }
     const told = principal ?? { kind: 'header' as const, name: 'authorization' }
     return await serve({ ...common, upstream, principal: told }, (origin, config) =>
       ownServiceWelcome(origin, config),
@@ -172,11 +182,25 @@ export async function runGateway(rawArgs: readonly string[]): Promise<void> {
   }
 }
 
+const loopback: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]'])
+
+/** Requests would go round in a circle. */
+function isOwnAddress(upstream: string, listen: GatewayConfig['listen']): boolean {
+  const url = new URL(upstream)
+  const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port)
+  const local = loopback.has(url.hostname) || url.hostname === listen.host
+  return local && port === listen.port
+}
+
 async function serve(
   config: GatewayConfig,
   welcome: (origin: string, config: GatewayConfig) => string,
 ): Promise<void> {
   const store = await openStore(config.store)
+  onEvent('store-error', ({ error }) => {
+    const code = isIdempotencyError(error) && 'failure' in error ? String(error.failure) : 'unrecognised'
+    logToStandardOutput({ event: 'store-failed', code })
+  })
   const gateway = createGateway(config, { store })
   // Taken before listening, so that no signal is missed.
   const told = toldToStop()

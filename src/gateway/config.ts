@@ -42,6 +42,8 @@ export interface GatewayConfig {
   readonly upstream: string
   readonly listen: { readonly host: string; readonly port: number }
   readonly store: StoreAddress
+  /** Separates gateways that share a store. Default `'gateway'`. */
+  readonly namespace: string
   readonly principal: GatewayPrincipal
   /** The first route that covers a request decides. */
   readonly routes: readonly GatewayRoute[]
@@ -67,8 +69,18 @@ export const defaultRouteOptions: RouteOptions = {
 
 export const defaultListen: GatewayConfig['listen'] = { host: '127.0.0.1', port: 8080 }
 export const defaultDrainTimeoutMs = 30_000
+export const defaultNamespace = 'gateway'
 
-const topNames = ['upstream', 'listen', 'store', 'principal', 'defaults', 'routes', 'drainTimeout']
+const topNames = [
+  'upstream',
+  'listen',
+  'store',
+  'namespace',
+  'principal',
+  'defaults',
+  'routes',
+  'drainTimeout',
+]
 /** Options that are those of the adapters, by the same names. */
 const durationNames = ['retention', 'lease', 'tombstone'] as const
 const wordNames = ['preset', 'onUnknown', 'onStoreError', 'scope', 'keySyntax', 'bodyCompare'] as const
@@ -88,8 +100,8 @@ type WrittenOptions = {
 } & { upstreamTimeoutMs?: number }
 
 /** What a configuration file may leave out because the command line says it. */
-export type ConfigFile = Partial<Omit<GatewayConfig, 'routes' | 'defaults' | 'drainTimeoutMs'>> &
-  Pick<GatewayConfig, 'routes' | 'defaults' | 'drainTimeoutMs'>
+export type ConfigFile = Partial<Pick<GatewayConfig, 'upstream' | 'listen' | 'store' | 'principal'>> &
+  Pick<GatewayConfig, 'namespace' | 'routes' | 'defaults' | 'drainTimeoutMs'>
 
 /** `config` is absent where there are problems; each problem is one line with name and line number. */
 export interface ParsedGatewayConfig {
@@ -146,6 +158,7 @@ class ConfigReader {
       ...(store === undefined ? {} : { store }),
       ...(principal === undefined ? {} : { principal }),
       ...(listen === undefined ? {} : { listen }),
+      namespace: this.#parsed(top.get('namespace'), parseNamespace) ?? defaultNamespace,
       defaults,
       routes: this.#routes(top.get('routes'), written),
       drainTimeoutMs: this.#duration(top.get('drainTimeout'), { max: 3_600_000 }) ?? defaultDrainTimeoutMs,
@@ -360,6 +373,10 @@ export function parsePrincipal(text: string): Parsed<GatewayPrincipal> {
   const name = /^header: ?([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64})$/.exec(text)?.[1]
   if (name === undefined) return { rule: "must be a header, such as 'header: authorization', or 'anonymous'" }
   return { kind: 'header', name: name.toLowerCase() }
+}
+
+function parseNamespace(text: string): Parsed<string> {
+  return /^[A-Za-z0-9._-]{1,64}$/.test(text) ? text : { rule: 'must be 1 to 64 letters, digits, ., _ and -' }
 }
 
 /** Reads a TCP port; 0 asks the system for a free one. */

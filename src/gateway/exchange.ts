@@ -3,7 +3,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { HeaderLine } from '../core/outcome.ts'
 import { asFlat } from './fields.ts'
 import type { GatewayEvent, GatewayLog } from './log.ts'
-import { type GatewayProblem, problemBody } from './problem.ts'
+import { type GatewayProblem, pageOf, problemBody } from './problem.ts'
+import { declaredBytes } from './request-body.ts'
 
 /** How much of a refused body is read and dropped, so that the client sees the refusal and not a reset. */
 const droppedBytesMax = 16 * 1024 * 1024
@@ -37,12 +38,14 @@ export class Exchange {
 
   /** Answers with a problem of the gateway's own, and says so in the log. */
   refuse(problem: GatewayProblem, event: 'refused' | 'upstream-failed' | 'failed' = 'refused'): void {
-    const { status, code, retryAfterS } = problem
+    const { status, code, retryAfterS, closes } = problem
     this.log({ event, status, code })
     const headers: HeaderLine[] = [
       ['Content-Type', 'application/problem+json'],
       ['Cache-Control', 'no-store'],
+      ['Link', `<${pageOf(problem)}>; rel="describedby"`],
     ]
+    if (closes) headers.push(['Connection', 'close'])
     if (retryAfterS !== undefined) headers.push(['Retry-After', String(retryAfterS)])
     this.send(status, headers, problemBody(problem))
   }
@@ -52,7 +55,7 @@ export class Exchange {
     const { request, response } = this
     const lines = asFlat(headers.filter(([name]) => name.toLowerCase() !== 'content-length'))
     if (status !== 204 && status !== 304) lines.push('Content-Length', String(body.length))
-    if (request.complete || request.destroyed) {
+    if (request.complete || request.destroyed || declaredBytes(request) === 0) {
       response.writeHead(status, lines)
       response.end(body)
       return

@@ -32,6 +32,8 @@ import { asksForWebSocket, passUpgrade } from './upgrade.ts'
 
 /** Largest head of a request. There is no bound on the number of its fields: a key behind it would get lost. */
 const headBytesMax = 32 * 1024
+/** Clients at once; more are not accepted. */
+const connectionsMax = 10_000
 const headTimeoutMs = 30_000
 const requestTimeoutMs = 300_000
 
@@ -64,7 +66,7 @@ export interface Gateway extends AsyncDisposable {
  */
 export function createGateway(config: GatewayConfig, parts: GatewayParts): Gateway {
   const { store, log = logToStandardOutput } = parts
-  const idem = createIdempotency({ store, namespace: 'gateway' })
+  const idem = createIdempotency({ store, namespace: config.namespace })
   const upstream = createUpstream(config.upstream)
   const front: Front = {
     config,
@@ -132,6 +134,7 @@ function createFrontServer(front: Front): Server {
   }
   const server = createServer(options)
   server.maxHeadersCount = 0
+  server.maxConnections = connectionsMax
   const take = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
     // An answer that is still on its way to a slow client is running too.
     const left = new Promise((resolve) => response.on('close', resolve))
@@ -184,10 +187,7 @@ async function answer(front: Front, exchange: Exchange): Promise<void> {
 async function route(front: Front, exchange: Exchange): Promise<void> {
   const { config, upstream } = front
   const { request, method } = exchange
-  if (front.isDraining()) {
-    exchange.response.setHeader('Connection', 'close')
-    return exchange.refuse(problems.draining)
-  }
+  if (front.isDraining()) return exchange.refuse(problems.draining)
   const target = splitTarget(request.url ?? '')
   if (target === undefined) return exchange.refuse(problems.badTarget)
   if (target.path.startsWith(ownPrefix)) {

@@ -7,6 +7,7 @@ export interface GatewayEvent {
     | 'unprotected'
     | 'upstream-failed'
     | 'failed'
+    | 'store-failed'
     | 'draining'
     | 'closed'
   readonly method?: string

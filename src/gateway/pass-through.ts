@@ -40,12 +40,13 @@ export function passThrough(pass: PassThrough): Promise<void> {
     { method: exchange.method, path: target, headers, body: pass.body ?? bodyOf(request) },
     { idleMs },
     {
-      onHead(head, controls) {
+      onStart(controls) {
         flow = controls
-        if (gone) {
-          if (!finishesAlone) flow.abort()
-          return
-        }
+        // Nobody waits for it any more, and nothing of it was sent.
+        if (gone) flow.abort()
+      },
+      onHead(head) {
+        if (gone) return
         response.writeHead(head.status, asFlat(toClient(head.headers)))
         // With the first piece of the body where that is here already; an event stream must not wait for it.
         process.nextTick(() => {

@@ -1,5 +1,6 @@
 /** Refusals that only a gateway gives; those of the protocol itself come from the HTTP room. */
 import { STATUS_CODES } from 'node:http'
+import { defaultGuardOptions } from '../http/options.ts'
 import type { UpstreamFailure } from './upstream.ts'
 
 export interface GatewayProblem {
@@ -8,6 +9,8 @@ export interface GatewayProblem {
   readonly code: string
   readonly detail: string
   readonly retryAfterS?: number
+  /** The connection ends with the answer. */
+  readonly closes?: true
 }
 
 type ProblemName =
@@ -42,12 +45,13 @@ export const problems: Readonly<Record<ProblemName, GatewayProblem>> = {
     code: 'closed',
     detail: 'The gateway is ending. The request was not passed on. Send it again.',
     retryAfterS: 1,
+    closes: true,
   },
   notFound: { status: 404, code: 'not-found', detail: 'The gateway has no such page.' },
   failed: { status: 500, code: 'gateway-failed', detail: 'The gateway failed.' },
 }
 
-/** What a failed exchange with the upstream is to the client. `known`: whether something may have taken effect. */
+/** What a failed exchange with the upstream is to the client. `held`: a record now says that it is unknown. */
 export function upstreamProblem(failure: UpstreamFailure, held: boolean): GatewayProblem {
   switch (failure) {
     case 'unsendable':
@@ -78,9 +82,15 @@ export function upstreamProblem(failure: UpstreamFailure, held: boolean): Gatewa
 
 const unknown = ' The operation may have taken effect. Ask with the same key, never with a new one.'
 
+/** The page whose `#<code>` anchor explains a problem. */
+export function pageOf(problem: GatewayProblem): string {
+  return `${defaultGuardOptions.documentation}#${problem.code}`
+}
+
 /** The problem document (RFC 9457). */
-export function problemBody({ status, code, detail }: GatewayProblem): Buffer {
+export function problemBody(problem: GatewayProblem): Buffer {
+  const { status, code, detail } = problem
   return Buffer.from(
-    JSON.stringify({ type: 'about:blank', title: STATUS_CODES[status], status, code, detail }),
+    JSON.stringify({ type: pageOf(problem), title: STATUS_CODES[status], status, detail, code }),
   )
 }

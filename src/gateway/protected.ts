@@ -5,6 +5,7 @@
  * unknown, and the route's `onUnknown` decides what the next attempt meets.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { lengthPrefixed } from '../core/bytes.ts'
 import type { HeaderLine } from '../core/outcome.ts'
 import type { HttpEngine } from '../http/options.ts'
 import { createGuard, type GuardedRun, type HttpGuard, type ProtocolAnswer } from '../http/protocol.ts'
@@ -51,18 +52,22 @@ export function createProtector({ config, engine, upstream }: Parts): Protector 
     return guard
   }
   return {
-    answer: (given) => protect(config, { ...given, guard: guardOf(given.options), upstream }),
+    answer: (given) => protect(config, engine, { ...given, guard: guardOf(given.options), upstream }),
   }
 }
 
-async function protect(config: GatewayConfig, given: Protecting): Promise<'answered' | 'unprotected'> {
+async function protect(
+  config: GatewayConfig,
+  engine: HttpEngine,
+  given: Protecting,
+): Promise<'answered' | 'unprotected'> {
   const { exchange, target, guard } = given
   const { request, method } = exchange
   const { header, requestBytesMax } = guard.options
-  const read = guard.readKey(method, request.headersDistinct[header] ?? [])
+  const read = guard.readKey(method, linesOf(request, header))
   if (read.kind === 'pass') return 'unprotected'
   if (read.kind === 'answer') return reply(exchange, read.answer)
-  const principal = principalOf(config, request)
+  const principal = principalOf(config, engine, request)
   if (principal === undefined) {
     exchange.refuse(problems.principalMissing)
     return 'answered'
@@ -98,12 +103,22 @@ async function protect(config: GatewayConfig, given: Protecting): Promise<'answe
   }
 }
 
-/** Who asks. Several lines of the field are one principal, in their order. */
-function principalOf(config: GatewayConfig, request: IncomingMessage): string | undefined {
+/** Field lines one by one; the fast way out is for the many requests that have none. */
+function linesOf(request: IncomingMessage, name: string): readonly string[] {
+  return request.headers[name] === undefined ? [] : (request.headersDistinct[name] ?? [])
+}
+
+/** Who asks, as a digest: credentials are long and secret. Several lines are one principal, in their order. */
+function principalOf(
+  config: GatewayConfig,
+  engine: HttpEngine,
+  request: IncomingMessage,
+): string | undefined {
   const { principal } = config
   if (principal.kind === 'anonymous') return 'anonymous'
-  const value = request.headersDistinct[principal.name]?.join('\n').trim()
-  return value === '' ? undefined : value
+  const lines = linesOf(request, principal.name)
+  if (lines.every((line) => line.trim() === '')) return undefined
+  return engine.digest(lengthPrefixed([principal.name, ...lines]))
 }
 
 function reply(exchange: Exchange, answer: ProtocolAnswer): 'answered' {

@@ -50,6 +50,8 @@ export interface Flow {
 }
 
 export interface ResponseSink {
+  /** The first octet is about to be sent; `flow.abort()` here keeps it back. */
+  onStart?(flow: Flow): void
   onHead(head: ResponseHead, flow: Flow): void
   onData(chunk: Buffer): void
   onEnd(): void
@@ -96,6 +98,7 @@ function sendThrough(pool: Pool, request: UpstreamRequest, bounds: ExchangeBound
   const { idleMs, deadlineMs } = bounds
   const { upgrade, ...rest } = request
   let sent = false
+  let flow: Flow | undefined
   let deadline: NodeJS.Timeout | undefined
   const fail = (error: Error): void => {
     clearTimeout(deadline)
@@ -118,13 +121,17 @@ function sendThrough(pool: Pool, request: UpstreamRequest, bounds: ExchangeBound
     pool.dispatch(options, {
       onRequestStart(controller) {
         sent = true
-        if (deadlineMs === undefined) return
-        deadline = setTimeout(() => controller.abort(new UpstreamTimeoutError()), deadlineMs)
+        if (deadlineMs !== undefined) {
+          deadline = setTimeout(() => controller.abort(new UpstreamTimeoutError()), deadlineMs)
+        }
+        flow = flowOf(controller)
+        sink.onStart?.(flow)
       },
       onResponseStart(controller, status) {
         // An interim answer (RFC 9110, section 15.2) is no answer.
         if (status < 200) return
-        sink.onHead({ status, headers: rawLines(controller) }, flowOf(controller))
+        flow ??= flowOf(controller)
+        sink.onHead({ status, headers: rawLines(controller) }, flow)
       },
       onResponseData: (_controller, chunk) => sink.onData(chunk),
       onResponseEnd() {

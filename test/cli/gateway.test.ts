@@ -361,6 +361,12 @@ describe('mistakes on the command line', () => {
       1,
       '--host 192.0.2.1 is no address of this machine.',
     ],
+    [
+      'itself as upstream',
+      ['gateway', '--port', '8080', '--upstream', 'http://localhost:8080'],
+      2,
+      'http://localhost:8080 is the gateway itself',
+    ],
     ['control characters', ['gateway', '--\u001b[31mred'], 2, 'is not known'],
     [
       'a configuration that passes',

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { request } from 'node:http'
+import { Agent, request } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import type { IdempotencyStore } from '../../src/core/store.ts'
@@ -149,12 +149,13 @@ describe('what is refused before anything runs', () => {
     const upstream = await startCounter()
     const { origin } = await startGateway(upstream.origin, 'principal: { header: authorization }')
     const key = freshKey()
+    const long = 'x'.repeat(8_000)
     const ask = (token: string) =>
       call(origin, { headers: { 'Idempotency-Key': key, Authorization: token }, body: 'a' })
-    await ask('Bearer a')
-    const other = await ask('Bearer b')
+    await ask(`Bearer a${long}`)
+    const other = await ask(`Bearer b${long}`)
     expect(other.headers['idempotent-replayed']).toBeUndefined()
-    expect((await ask('Bearer a')).headers['idempotent-replayed']).toBe('true')
+    expect((await ask(`Bearer a${long}`)).headers['idempotent-replayed']).toBe('true')
     expect(upstream.runs()).toBe(2)
   })
 
@@ -208,6 +209,21 @@ describe('what is refused before anything runs', () => {
     const [final] = await once(continued, 'data')
     expect(String(final)).toMatch(/^HTTP\/1\.1 201 /)
     continued.destroy()
+  })
+
+  test('a refusal without a body to read keeps the connection', async () => {
+    const upstream = await startCounter()
+    const { origin } = await startGateway(upstream.origin)
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    const headers = { 'X-HTTP-Method-Override': 'DELETE' }
+    for (let round = 0; round < 2; round += 1) {
+      const sent = request(`${origin}/charges`, { method: 'POST', headers, agent }).end()
+      const [response] = await once(sent, 'response')
+      expect([response.statusCode, sent.reusedSocket]).toEqual([400, round === 1])
+      response.resume()
+      await once(response, 'close')
+    }
+    agent.destroy()
   })
 
   test('a route that requires a key is not passed by another spelling of its path', async () => {
