@@ -17,23 +17,28 @@ const hopByHop: ReadonlySet<string> = new Set([
 
 const via = '1.1 retrysafe'
 
+const none: ReadonlySet<string> = new Set()
+
 /** Names in lower case that the Connection fields of a message declare as belonging to the connection. */
 function connectionOptions(lines: readonly HeaderLine[]): ReadonlySet<string> {
-  const named = new Set<string>()
+  let named: Set<string> | undefined
   for (const [name, value] of lines) {
     if (name.length !== 10 || name.toLowerCase() !== 'connection') continue
+    named ??= new Set()
     for (const option of value.split(',')) named.add(option.trim().toLowerCase())
   }
-  return named
+  return named ?? none
 }
 
-/** The lines of a message without those that end here. Content-Length stays even where Connection names it. */
+function endsHere(lower: string, named: ReadonlySet<string>): boolean {
+  // Without its length a message would have another body, so no Connection field takes that away.
+  return hopByHop.has(lower) || (named.size > 0 && named.has(lower) && lower !== 'content-length')
+}
+
+/** The lines of a message without those that end here. */
 export function endToEnd(lines: readonly HeaderLine[]): HeaderLine[] {
   const named = connectionOptions(lines)
-  return lines.filter(([name]) => {
-    const lower = name.toLowerCase()
-    return !hopByHop.has(lower) && (lower === 'content-length' || !named.has(lower))
-  })
+  return lines.filter(([name]) => !endsHere(name.toLowerCase(), named))
 }
 
 /** Pairs a flat list as Node (`rawHeaders`) and undici give it. */
@@ -45,15 +50,16 @@ export function asLines(flat: readonly (string | Uint8Array)[]): HeaderLine[] {
 
 function asText(value: string | Uint8Array | undefined): string {
   if (typeof value === 'string') return value
+  if (value === undefined) return ''
   // Field values are octets; Latin-1 keeps each of them.
-  return value === undefined
-    ? ''
-    : Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1')
+  return (Buffer.isBuffer(value) ? value : Buffer.from(value)).toString('latin1')
 }
 
 /** The flat list that Node and undici take. */
 export function asFlat(lines: readonly HeaderLine[]): string[] {
-  return lines.flatMap(([name, value]) => [name, value])
+  const flat: string[] = []
+  for (const [name, value] of lines) flat.push(name, value)
+  return flat
 }
 
 /**
@@ -66,8 +72,12 @@ export function toUpstream(request: IncomingMessage, host: string): string[] {
   const forwarded: string[] = []
   let proto: string | undefined
   let forwardedHost: string | undefined
-  for (const [name, value] of endToEnd(asLines(request.rawHeaders))) {
-    switch (name.toLowerCase()) {
+  const lines = asLines(request.rawHeaders)
+  const named = connectionOptions(lines)
+  for (const [name, value] of lines) {
+    const lower = name.toLowerCase()
+    if (endsHere(lower, named)) continue
+    switch (lower) {
       case 'host':
         forwardedHost ??= value
         break
@@ -95,7 +105,9 @@ export function toUpstream(request: IncomingMessage, host: string): string[] {
 
 /** The fields that go to the client: end-to-end fields as they came, and this hop. */
 export function toClient(lines: readonly HeaderLine[]): HeaderLine[] {
-  return [...endToEnd(lines), ['Via', via]]
+  const kept = endToEnd(lines)
+  kept.push(['Via', via])
+  return kept
 }
 
 /** The value of the first line with a name, given in lower case. */

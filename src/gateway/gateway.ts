@@ -23,6 +23,7 @@ import { Exchange } from './exchange.ts'
 import { answerHealth } from './health.ts'
 import { type GatewayLog, logToStandardOutput } from './log.ts'
 import { splitTarget } from './match.ts'
+import { Running } from './running.ts'
 import { passThrough } from './pass-through.ts'
 import { problems } from './problem.ts'
 import { createProtector, type Protector } from './protected.ts'
@@ -36,6 +37,8 @@ const headBytesMax = 32 * 1024
 const connectionsMax = 10_000
 const headTimeoutMs = 30_000
 const requestTimeoutMs = 300_000
+/** How long answers may take to leave once the upstream was broken off. */
+const lastAnswersMs = 1_000
 
 /** Paths that the gateway answers itself. */
 const ownPrefix = '/.retrysafe/'
@@ -68,13 +71,14 @@ export function createGateway(config: GatewayConfig, parts: GatewayParts): Gatew
   const { store, log = logToStandardOutput } = parts
   const idem = createIdempotency({ store, namespace: config.namespace })
   const upstream = createUpstream(config.upstream)
+  const running = new Running()
   const front: Front = {
     config,
     idem,
     upstream,
     log,
     protector: createProtector({ config, engine: idem, upstream }),
-    running: new Set(),
+    running,
     upgraded: new Set(),
     isDraining: () => closing !== undefined,
   }
@@ -86,9 +90,10 @@ export function createGateway(config: GatewayConfig, parts: GatewayParts): Gatew
     const closed = server.listening ? once(server, 'close') : Promise.resolve()
     server.close()
     for (const socket of front.upgraded) socket.end()
-    await ended(front.running, config.drainTimeoutMs)
+    await running.idle(config.drainTimeoutMs)
+    // What still runs ends now: first the upstream, whose end is an answer to the client, then the clients.
     await upstream.close()
-    await Promise.allSettled(front.running)
+    await running.idle(lastAnswersMs)
     for (const socket of front.upgraded) socket.destroy()
     server.closeAllConnections()
     await closed
@@ -119,7 +124,7 @@ interface Front {
   readonly upstream: ReturnType<typeof createUpstream>
   readonly log: GatewayLog
   readonly protector: Protector
-  readonly running: Set<Promise<unknown>>
+  readonly running: Running
   readonly upgraded: Set<Duplex>
   isDraining(): boolean
 }
@@ -137,9 +142,12 @@ function createFrontServer(front: Front): Server {
   server.maxConnections = connectionsMax
   const take = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
     // An answer that is still on its way to a slow client is running too.
-    const left = new Promise((resolve) => response.on('close', resolve))
-    const exchange = new Exchange(request, response, expectsContinue, front.log)
-    track(front.running, Promise.all([answer(front, exchange), left]))
+    const { running } = front
+    running.enter(2)
+    response.on('close', () => running.leave())
+    void answer(front, new Exchange(request, response, expectsContinue, front.log)).finally(() =>
+      running.leave(),
+    )
   }
   server.on('request', (request, response) => take(request, response, false))
   server.on('checkContinue', (request, response) => take(request, response, true))
@@ -148,25 +156,10 @@ function createFrontServer(front: Front): Server {
       front.upgraded.add(kept)
       kept.on('close', () => front.upgraded.delete(kept))
     }
-    track(front.running, passUpgrade(front.upstream, request, socket, head, keep))
+    front.running.enter(1)
+    void passUpgrade(front.upstream, request, socket, head, keep).finally(() => front.running.leave())
   })
   return server
-}
-
-function track(running: Set<Promise<unknown>>, work: Promise<unknown>): void {
-  running.add(work)
-  const done = (): void => void running.delete(work)
-  work.then(done, done)
-}
-
-/** Resolves when all has ended or the time is over. */
-async function ended(running: ReadonlySet<Promise<unknown>>, timeoutMs: number): Promise<void> {
-  const timeout = Promise.withResolvers<'over'>()
-  const timer = setTimeout(() => timeout.resolve('over'), timeoutMs)
-  while (running.size > 0) {
-    if ((await Promise.race([Promise.allSettled(running), timeout.promise])) === 'over') break
-  }
-  clearTimeout(timer)
 }
 
 async function answer(front: Front, exchange: Exchange): Promise<void> {

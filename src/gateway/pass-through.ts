@@ -1,12 +1,15 @@
 /** Requests that are not protected: streamed in both directions, each side as fast as the other takes it. */
-import type { IncomingMessage } from 'node:http'
+import type { Readable } from 'node:stream'
 import type { Exchange } from './exchange.ts'
 import { asFlat, toClient, toUpstream } from './fields.ts'
 import { upstreamProblem } from './problem.ts'
+import { declaredBytes, readRequestBody } from './request-body.ts'
 import type { Flow, Upstream } from './upstream.ts'
 
 /** Longest time to the head of an answer, and between two pieces of its body. */
 const idleMs = 300_000
+/** Bodies up to this size go out in one piece. */
+const wholeBytesMax = 64 * 1024
 
 export interface PassThrough {
   readonly upstream: Upstream
@@ -20,7 +23,18 @@ export interface PassThrough {
 }
 
 /** Resolves when the exchange has ended, however it did. */
-export function passThrough(pass: PassThrough): Promise<void> {
+export async function passThrough(pass: PassThrough): Promise<void> {
+  const { request } = pass.exchange
+  const declared = declaredBytes(request)
+  if (pass.body !== undefined || declared === undefined || declared > wholeBytesMax) {
+    return await stream(pass, pass.body ?? request)
+  }
+  // One write with the head is much cheaper than a stream, and a small body is here almost at once.
+  const body = await readRequestBody(request, wholeBytesMax)
+  return body instanceof Buffer ? await stream(pass, body) : undefined
+}
+
+function stream(pass: PassThrough, body: Buffer | Readable): Promise<void> {
   const { upstream, exchange, target, finishesAlone } = pass
   const { request, response } = exchange
   const { promise, resolve } = Promise.withResolvers<void>()
@@ -37,7 +51,7 @@ export function passThrough(pass: PassThrough): Promise<void> {
   })
   const headers = toUpstream(request, upstream.host)
   upstream.send(
-    { method: exchange.method, path: target, headers, body: pass.body ?? bodyOf(request) },
+    { method: exchange.method, path: target, headers, body },
     { idleMs },
     {
       onStart(controls) {
@@ -71,10 +85,4 @@ export function passThrough(pass: PassThrough): Promise<void> {
     },
   )
   return promise
-}
-
-/** The request's body as it streams in, or `null` where its framing says there is none. */
-function bodyOf(request: IncomingMessage): IncomingMessage | null {
-  const { 'content-length': length, 'transfer-encoding': coding } = request.headers
-  return coding !== undefined || (length !== undefined && length !== '0') ? request : null
 }

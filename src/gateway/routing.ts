@@ -18,7 +18,7 @@ const otherRoute = 'other'
  */
 export function protectionOf(config: GatewayConfig, method: string, path: string): Protection {
   if (safeMethods.has(method)) return { kind: 'open', route: otherRoute }
-  const lenient = lenientPath(path)
+  const lenient = config.routes.length === 0 ? path : lenientPath(path)
   for (const route of config.routes) {
     const { pattern } = route
     if (route.kind === 'bypass') {

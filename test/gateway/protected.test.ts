@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import { connect } from 'node:net'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
 import type { IdempotencyStore } from '../../src/core/store.ts'
 import { StoreError } from '../../src/core/errors.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
@@ -518,5 +519,22 @@ describe('ending', () => {
     const second = await startGateway(upstream.origin, '', kept)
     expect(codeOf(await call(second.origin, sent))).toBe('outcome-unknown')
     expect(runs).toBe(1)
+  })
+
+  test('a client that does not read its answer and an open WebSocket do not hold it up', async () => {
+    const upstream = await startUpstream((_, response) => response.end(Buffer.alloc(64 * 1024 * 1024)))
+    const sockets = new WebSocketServer({ server: upstream.server })
+    onTestFinished(() => sockets.close())
+    const { gateway, port } = await startGateway(upstream.origin, 'drainTimeout: 20ms')
+    const live = new WebSocket(`ws://127.0.0.1:${port}/live`)
+    await once(live, 'open')
+    const deaf = connect(port, '127.0.0.1')
+    deaf.on('error', () => {})
+    deaf.write('GET /big HTTP/1.1\r\nHost: a\r\n\r\n')
+    await once(deaf, 'readable')
+    const closed = once(live, 'close')
+    await gateway.close()
+    await closed
+    deaf.destroy()
   })
 })
