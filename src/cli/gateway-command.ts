@@ -152,6 +152,7 @@ export async function runGateway(rawArgs: readonly string[]): Promise<void> {
     },
     store: store ?? { kind: 'sqlite' as const, file: join(stateFolder, 'records.db') },
     namespace: file?.namespace ?? defaultNamespace,
+    cors: file?.cors ?? [],
     routes: file?.routes ?? [],
     defaults: file?.defaults ?? defaultRouteOptions,
     drainTimeoutMs: file?.drainTimeoutMs ?? defaultDrainTimeoutMs,

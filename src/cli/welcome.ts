@@ -16,6 +16,11 @@ function curl(url: string, fields: readonly string[], body: string): string {
   return `curl -i ${url}${flags} -d '${body}'`
 }
 
+/** The command as it was given: from a clone or from the package. */
+function command(): string {
+  return process.env['npm_lifecycle_event'] === 'start' ? 'npm start --' : 'npx retrysafe gateway'
+}
+
 const json = 'Content-Type: application/json'
 
 export function sampleWelcome(origin: string, config: GatewayConfig, ledger: string): string {
@@ -43,7 +48,7 @@ ${charge}
 
 ${other}
 
-Ctrl+C ends it. In front of your own service: npm start -- --upstream http://localhost:3000
+Ctrl+C ends it. In front of your own service: ${command()} --upstream http://localhost:3000
 
 `
 }

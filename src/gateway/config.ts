@@ -47,6 +47,11 @@ export interface GatewayConfig {
   readonly principal: GatewayPrincipal
   /** The first route that covers a request decides. */
   readonly routes: readonly GatewayRoute[]
+  /**
+   * Origins whose scripts may read the answers that the gateway gives itself: replays and refusals. `*` is any
+   * origin, without credentials. Preflights and first answers are the upstream's. Default: none.
+   */
+  readonly cors: readonly string[]
   /** For every POST and PATCH that no route covers. */
   readonly defaults: RouteOptions
   /** How long running requests may go on after the gateway was told to stop. Default 30 s. */
@@ -77,6 +82,7 @@ const topNames = [
   'store',
   'namespace',
   'principal',
+  'cors',
   'defaults',
   'routes',
   'drainTimeout',
@@ -101,7 +107,7 @@ type WrittenOptions = {
 
 /** What a configuration file may leave out because the command line says it. */
 export type ConfigFile = Partial<Pick<GatewayConfig, 'upstream' | 'listen' | 'store' | 'principal'>> &
-  Pick<GatewayConfig, 'namespace' | 'routes' | 'defaults' | 'drainTimeoutMs'>
+  Pick<GatewayConfig, 'namespace' | 'cors' | 'routes' | 'defaults' | 'drainTimeoutMs'>
 
 /** `config` is absent where there are problems; each problem is one line with name and line number. */
 export interface ParsedGatewayConfig {
@@ -159,6 +165,7 @@ class ConfigReader {
       ...(principal === undefined ? {} : { principal }),
       ...(listen === undefined ? {} : { listen }),
       namespace: this.#parsed(top.get('namespace'), parseNamespace) ?? defaultNamespace,
+      cors: this.#cors(top.get('cors')),
       defaults,
       routes: this.#routes(top.get('routes'), written),
       drainTimeoutMs: this.#duration(top.get('drainTimeout'), { max: 3_600_000 }) ?? defaultDrainTimeoutMs,
@@ -252,6 +259,12 @@ class ConfigReader {
       this.#yaml.complain(culprit, `conflicts with another option: ${error.option} ${error.rule}`)
       return defaultRouteOptions
     }
+  }
+
+  #cors(place: Place | undefined): string[] {
+    if (place === undefined) return []
+    const origins = this.#yaml.items(place).map((item) => this.#parsed(item, parseOrigin))
+    return origins.filter((origin) => origin !== undefined)
   }
 
   #listen(place: Place | undefined): GatewayConfig['listen'] | undefined {
@@ -373,6 +386,11 @@ export function parsePrincipal(text: string): Parsed<GatewayPrincipal> {
   const name = /^header: ?([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64})$/.exec(text)?.[1]
   if (name === undefined) return { rule: "must be a header, such as 'header: authorization', or 'anonymous'" }
   return { kind: 'header', name: name.toLowerCase() }
+}
+
+function parseOrigin(text: string): Parsed<string> {
+  if (text === '*' || (URL.canParse(text) && new URL(text).origin === text)) return text
+  return { rule: "must be an origin, such as https://shop.example, or '*'" }
 }
 
 function parseNamespace(text: string): Parsed<string> {

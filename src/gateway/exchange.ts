@@ -1,6 +1,8 @@
 /** One request at the gateway's front, and the ways to refuse it. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { HeaderLine } from '../core/outcome.ts'
+import type { GatewayConfig } from './config.ts'
+import { corsFields } from './cors.ts'
 import { asFlat } from './fields.ts'
 import type { GatewayEvent, GatewayLog } from './log.ts'
 import { type GatewayProblem, pageOf, problemBody } from './problem.ts'
@@ -16,14 +18,21 @@ export class Exchange {
   /** The pattern that covers the request, for logs. */
   route: string | undefined
   readonly #log: GatewayLog
+  readonly #cors: readonly string[]
   #awaitsContinue: boolean
 
-  constructor(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean, log: GatewayLog) {
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    awaitsContinue: boolean,
+    front: { readonly log: GatewayLog; readonly config: Pick<GatewayConfig, 'cors'> },
+  ) {
     this.request = request
     this.response = response
     this.method = request.method ?? ''
     this.#awaitsContinue = awaitsContinue
-    this.#log = log
+    this.#log = front.log
+    this.#cors = front.config.cors
   }
 
   /** Asks for the body where the client waits to be asked (RFC 9110, section 10.1.1). */
@@ -54,6 +63,7 @@ export class Exchange {
   send(status: number, headers: readonly HeaderLine[], body: Uint8Array): void {
     const { request, response } = this
     const lines = asFlat(headers.filter(([name]) => name.toLowerCase() !== 'content-length'))
+    if (this.#cors.length > 0) lines.push(...asFlat(corsFields(this.#cors, request.headers.origin)))
     if (status !== 204 && status !== 304) lines.push('Content-Length', String(body.length))
     if (request.complete || request.destroyed || declaredBytes(request) === 0) {
       response.writeHead(status, lines)

@@ -145,9 +145,7 @@ function createFrontServer(front: Front): Server {
     const { running } = front
     running.enter(2)
     response.on('close', () => running.leave())
-    void answer(front, new Exchange(request, response, expectsContinue, front.log)).finally(() =>
-      running.leave(),
-    )
+    void answer(front, new Exchange(request, response, expectsContinue, front)).finally(() => running.leave())
   }
   server.on('request', (request, response) => take(request, response, false))
   server.on('checkContinue', (request, response) => take(request, response, true))

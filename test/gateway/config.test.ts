@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import {
   parseGatewayConfig,
@@ -56,6 +58,15 @@ routes:
         { kind: 'bypass' },
       ],
     })
+  })
+
+  test('the example passes', () => {
+    const file = join(import.meta.dirname, '../../examples/payments/gateway.yaml')
+    const { config, problems } = parseGatewayConfig(readFileSync(file, 'utf8'), file, {
+      PAYMENTS_URL: 'http://127.0.0.1:3000',
+    })
+    expect(problems).toEqual([])
+    expect(config?.routes).toHaveLength(4)
   })
 
   test('an empty file protects every POST and PATCH', () => {
@@ -202,6 +213,8 @@ describe('each mistake is named by its line', () => {
       'store: sqlite:${a-b}',
       'gateway.yaml:1: store must name environment variables as ${NAME}',
     ],
+    ['an origin with a path', 'cors: [https://a.example/x]', 'gateway.yaml:1: cors[0] must be an origin'],
+    ['a namespace', 'namespace: a b', 'gateway.yaml:1: namespace must be 1 to 64 letters'],
     ['a name given twice', 'upstream: http://a\nupstream: http://b', 'gateway.yaml:2: '],
     ['no YAML', 'routes: [', 'gateway.yaml:1: '],
     ['a name that is no text', '? [a]\n: b', 'gateway.yaml:1: ? is not known'],

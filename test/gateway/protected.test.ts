@@ -100,6 +100,25 @@ describe('a key makes a request safe to repeat', () => {
     expect((await call(origin, sent)).body.equals(everyOctet)).toBe(true)
   })
 
+  test('scripts of a listed origin may read replays and refusals, others may not', async () => {
+    const upstream = await startCounter()
+    const { origin } = await startGateway(upstream.origin, 'cors: [https://shop.example]')
+    const key = freshKey()
+    const ask = (from: string, body = 'a') =>
+      call(origin, { headers: { 'Idempotency-Key': key, Origin: from }, body })
+    await ask('https://shop.example')
+    const replay = await ask('https://shop.example')
+    expect(replay.headers['access-control-allow-origin']).toBe('https://shop.example')
+    expect(replay.headers['access-control-expose-headers']).toContain('Idempotent-Replayed')
+    expect(replay.headers.vary).toBe('Origin')
+    const refusal = await ask('https://shop.example', 'b')
+    expect([refusal.status, refusal.headers['access-control-allow-origin']]).toEqual([
+      422,
+      'https://shop.example',
+    ])
+    expect((await ask('https://other.example')).headers['access-control-allow-origin']).toBeUndefined()
+  })
+
   test('the key and its spelling go to the upstream as they came', async () => {
     const upstream = await startRawUpstream((socket) =>
       socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),

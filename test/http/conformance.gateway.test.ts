@@ -25,6 +25,7 @@ const settings: Readonly<Record<string, TargetDeclaration>> = {
       'reject',
       'release5xx',
       'two',
+      'cors',
       'storedown',
       'kill',
       'lease1s',
