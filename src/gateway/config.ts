@@ -248,7 +248,9 @@ class ConfigReader {
   ): RouteOptions {
     const { upstreamTimeoutMs = upstreamTimeoutMsDefault, ...options } = written
     try {
-      const resolved = resolve({ ...options, methods })
+      // The lease must be renewed for as long as the upstream may take.
+      const timeout = Math.max(defaultPolicy.timeoutMs, upstreamTimeoutMs + 60_000)
+      const resolved = resolve({ ...options, methods, timeout })
       if (resolved.policy.leaseMs >= resolved.policy.retentionMs) {
         throw new InvalidOptionError('lease', 'must be shorter than retention')
       }

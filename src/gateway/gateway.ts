@@ -37,6 +37,8 @@ const headBytesMax = 32 * 1024
 const connectionsMax = 10_000
 const headTimeoutMs = 30_000
 const requestTimeoutMs = 300_000
+/** Longer than load balancers keep idle connections, so that they never send on one that just closed. */
+const keepAliveMs = 65_000
 /** How long answers may take to leave once the upstream was broken off. */
 const lastAnswersMs = 1_000
 
@@ -86,8 +88,9 @@ export function createGateway(config: GatewayConfig, parts: GatewayParts): Gatew
   let closing: Promise<void> | undefined
 
   async function closeAll(): Promise<void> {
-    log({ event: 'draining' })
-    const closed = server.listening ? once(server, 'close') : Promise.resolve()
+    const { listening } = server
+    if (listening) log({ event: 'draining' })
+    const closed = listening ? once(server, 'close') : Promise.resolve()
     server.close()
     for (const socket of front.upgraded) socket.end()
     await running.idle(config.drainTimeoutMs)
@@ -98,7 +101,7 @@ export function createGateway(config: GatewayConfig, parts: GatewayParts): Gatew
     server.closeAllConnections()
     await closed
     await idem.close()
-    log({ event: 'closed' })
+    if (listening) log({ event: 'closed' })
   }
 
   const gateway: Gateway = {
@@ -135,6 +138,7 @@ function createFrontServer(front: Front): Server {
     maxHeaderSize: headBytesMax,
     headersTimeout: headTimeoutMs,
     requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveMs,
     shouldUpgradeCallback: asksForWebSocket,
   }
   const server = createServer(options)

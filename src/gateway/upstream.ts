@@ -17,6 +17,11 @@ import { asLines } from './fields.ts'
 const connectionsMax = 1_024
 const connectTimeoutMs = 10_000
 const headBytesMax = 64 * 1024
+/**
+ * How long an idle connection is used again where the upstream does not say how long it keeps them. Servers that
+ * close after 2 s are common, and a request on a connection that just closed would leave its outcome unknown.
+ */
+const keepAliveMs = 1_000
 
 export interface UpstreamRequest {
   readonly method: string
@@ -85,6 +90,7 @@ export function createUpstream(origin: string): Upstream {
     pipelining: 1,
     allowH2: false,
     maxHeaderSize: headBytesMax,
+    keepAliveTimeout: keepAliveMs,
     connect: { timeout: connectTimeoutMs },
   })
   return {

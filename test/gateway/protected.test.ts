@@ -100,6 +100,59 @@ describe('a key makes a request safe to repeat', () => {
     expect((await call(origin, sent)).body.equals(everyOctet)).toBe(true)
   })
 
+  test('two requests with one key in one packet run once', async () => {
+    const upstream = await startCounter()
+    const { port } = await startGateway(upstream.origin)
+    const fields = `Host: a\r\nIdempotency-Key: ${freshKey()}\r\nContent-Length: 1\r\n`
+    const answers = await rawExchange(
+      port,
+      `POST /charges HTTP/1.1\r\n${fields}\r\naPOST /charges HTTP/1.1\r\n${fields}Connection: close\r\n\r\na`,
+    )
+    expect(answers.match(/HTTP\/1\.1 \d+/g)).toHaveLength(2)
+    expect(answers).toMatch(/^HTTP\/1\.1 201 /)
+    expect(upstream.runs()).toBe(1)
+  })
+
+  test('interim answers of the upstream are no answers', async () => {
+    const upstream = await startRawUpstream((socket) =>
+      socket.write(
+        'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok',
+      ),
+    )
+    const { origin } = await startGateway(upstream.origin)
+    const sent = { headers: { 'Idempotency-Key': freshKey() }, body: 'a' }
+    expect((await call(origin, sent)).status).toBe(201)
+    expect((await call(origin, sent)).body.toString()).toBe('ok')
+    expect(upstream.requests).toHaveLength(1)
+  })
+
+  test('an upstream that restarted between two requests is connected to again', async () => {
+    const first = await startUpstream((_, response) => response.writeHead(201).end('one'))
+    const { origin } = await startGateway(first.origin)
+    expect((await call(origin, { headers: { 'Idempotency-Key': freshKey() }, body: 'a' })).status).toBe(201)
+    first.server.close()
+    first.server.closeAllConnections()
+    await once(first.server, 'close')
+    await startUpstream((_, response) => response.writeHead(201).end('two'), first.port)
+    expect((await call(origin, { headers: { 'Idempotency-Key': freshKey() }, body: 'a' })).status).toBe(201)
+  })
+
+  test.each([
+    ['nested deeply', '['.repeat(100_000) + ']'.repeat(100_000)],
+    ['with a name twice', '{"a":1,"a":2}'],
+    ['with __proto__', '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}'],
+    ['with a lone surrogate', '{"a":"\\ud800"}'],
+    ['cut off', '{"a":'],
+  ])('JSON %s is data: it runs once and replays', async (_, body) => {
+    const upstream = await startCounter()
+    const { origin } = await startGateway(upstream.origin)
+    const headers = { 'Idempotency-Key': freshKey(), 'Content-Type': 'application/json' }
+    expect((await call(origin, { headers, body })).status).toBe(201)
+    expect((await call(origin, { headers, body })).headers['idempotent-replayed']).toBe('true')
+    expect((await call(origin, { headers, body: `${body} 1` })).status).toBe(422)
+    expect(upstream.runs()).toBe(1)
+  })
+
   test('scripts of a listed origin may read replays and refusals, others may not', async () => {
     const upstream = await startCounter()
     const { origin } = await startGateway(upstream.origin, 'cors: [https://shop.example]')
