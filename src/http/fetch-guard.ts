@@ -1,6 +1,6 @@
 /** The protocol on a fetch `Request`: what plain fetch handlers and Hono share. */
 import { fetchTarget, keyLines, readFetchBody, withBody } from './fetch-request.ts'
-import { toFetchResponse } from './fetch-recorder.ts'
+import { type FetchRecording, toFetchResponse } from './fetch-recorder.ts'
 import { resolvePrincipal } from './principal.ts'
 import type { IdempotentOptions } from './options.ts'
 import type { GuardedRun, HttpGuard } from './protocol.ts'
@@ -10,6 +10,9 @@ export type FetchOpened =
   | { readonly kind: 'run'; readonly request: Request; readonly run: GuardedRun | undefined }
   | { readonly kind: 'answer'; readonly response: Response }
 
+/** Requests that run under an attempt: a second layer further in leaves them alone. */
+const running = new WeakSet<Request>()
+
 /** From a request to the right to run it, or to the answer. `subject` is what the resolver gets. */
 export async function openFetch<Subject>(
   guard: HttpGuard,
@@ -18,6 +21,7 @@ export async function openFetch<Subject>(
   request: Request,
   route?: string,
 ): Promise<FetchOpened> {
+  if (running.has(request)) return { kind: 'run', request, run: undefined }
   const { method, headers } = request
   const field = guard.readKey(method, keyLines(request, guard.options.header))
   if (field.kind === 'pass') return { kind: 'run', request, run: undefined }
@@ -43,10 +47,23 @@ export async function openFetch<Subject>(
     case 'unprotected':
     case 'run': {
       const unread = body.kind === 'octets' ? withBody(request, body.octets) : request
-      return { kind: 'run', request: unread, run: opened.kind === 'run' ? opened.run : undefined }
+      if (opened.kind === 'unprotected') return { kind: 'run', request: unread, run: undefined }
+      running.add(unread)
+      return { kind: 'run', request: unread, run: opened.run }
     }
     default:
       return opened satisfies never
+  }
+}
+
+/** How the answer to a run is recorded. */
+export function recordingOf(guard: HttpGuard, run: GuardedRun): FetchRecording {
+  return {
+    bytesMax: guard.options.responseBytesMax,
+    settle: (captured) => guard.finish(run, captured),
+    abandon: async () => {
+      await guard.abandon(run, 'unknown')
+    },
   }
 }
 

@@ -7,38 +7,84 @@ import type { HeaderLine } from '../core/outcome.ts'
 import { joinPieces } from './fetch-request.ts'
 import type { CapturedAnswer, ProtocolAnswer } from './protocol.ts'
 
-/** Settles what was captured. An answer: send it instead. */
-export type SettleAnswer = (captured: CapturedAnswer) => Promise<ProtocolAnswer | undefined>
+export interface FetchRecording {
+  readonly bytesMax: number
+  /** Settles what was captured. An answer: send it instead. */
+  settle(captured: CapturedAnswer): Promise<ProtocolAnswer | undefined>
+  /** The answer broke off: nobody knows how far its handler came. */
+  abandon(): Promise<void>
+}
 
-export async function recordFetchResponse(
-  response: Response,
-  bytesMax: number,
-  settle: SettleAnswer,
-): Promise<Response> {
-  const head = { status: response.status, headers: linesOf(response.headers) }
-  const streamed = response.headers.get('content-type')?.startsWith('text/event-stream') === true
+/**
+ * Returns the response to send in place of the handler's.
+ *
+ * @throws what the body's source fails with before anything was sent
+ */
+export async function recordFetchResponse(response: Response, recording: FetchRecording): Promise<Response> {
   if (response.body === null) {
-    const instead = await settle({ ...head, body: new Uint8Array(0) })
+    const { status, headers } = response
+    const captured = { status, headers: linesOf(headers), body: new Uint8Array(0) }
+    const instead = await recording.settle(captured)
     return instead === undefined ? response : toFetchResponse(instead)
   }
-  const capture = new Capture(streamed ? 0 : bytesMax)
-  const reader = response.body.getReader() as ReadableStreamDefaultReader<Uint8Array>
-  if (streamed)
-    return streaming(response, reader, capture, undefined, undefined, () =>
-      settle({ ...head, body: 'omitted' }),
-    )
+  const source = new Source(response, response.body as ReadableStream<Uint8Array>, recording)
+  if (source.isEventStream) return streaming(response, source, undefined, undefined)
+  const first = await source.next()
+  const second = first === undefined ? undefined : await source.next()
+  if (second !== undefined) return streaming(response, source, first, second)
+  const instead = await source.settle()
+  if (instead !== undefined) return toFetchResponse(instead)
+  return new Response((first ?? new Uint8Array(0)) as Uint8Array<ArrayBuffer>, response)
+}
 
-  const first = await nextPiece(reader)
-  if (first !== undefined) capture.keep(first)
-  const second = first === undefined ? undefined : await nextPiece(reader)
-  const settleWhole = (): Promise<ProtocolAnswer | undefined> => settle({ ...head, body: capture.body() })
-  if (second === undefined) {
-    const instead = await settleWhole()
-    if (instead !== undefined) return toFetchResponse(instead)
-    return new Response((first ?? new Uint8Array(0)) as Uint8Array<ArrayBuffer>, response)
+/** The handler's body, read piece by piece and kept on the way. Settled, or abandoned where it breaks, once. */
+class Source {
+  readonly isEventStream: boolean
+  readonly #head: Pick<CapturedAnswer, 'status' | 'headers'>
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>
+  readonly #capture: Capture
+  readonly #recording: FetchRecording
+
+  constructor(response: Response, body: ReadableStream<Uint8Array>, recording: FetchRecording) {
+    const { status, headers } = response
+    this.isEventStream = headers.get('content-type')?.startsWith('text/event-stream') === true
+    this.#head = { status, headers: linesOf(headers) }
+    this.#reader = body.getReader()
+    this.#capture = new Capture(recording.bytesMax)
+    this.#recording = recording
   }
-  capture.keep(second)
-  return streaming(response, reader, capture, first, second, settleWhole)
+
+  /** The next piece that is not empty. */
+  async next(): Promise<Uint8Array | undefined> {
+    try {
+      const piece = await nextPiece(this.#reader)
+      if (piece !== undefined) this.#capture.keep(piece)
+      return piece
+    } catch (error) {
+      await this.#recording.abandon()
+      throw error
+    }
+  }
+
+  settle(): Promise<ProtocolAnswer | undefined> {
+    const body = this.isEventStream ? 'omitted' : this.#capture.body()
+    return this.#recording.settle({ ...this.#head, body })
+  }
+
+  /** The client has left. An event stream may have no end; another answer is the outcome, whoever still listens. */
+  async finishAlone(): Promise<void> {
+    try {
+      if (this.isEventStream) {
+        // In this order: the pull that is under way takes the cancelled source for a whole one.
+        await Promise.all([this.#recording.abandon(), this.#reader.cancel()])
+        return
+      }
+      while ((await this.next()) !== undefined);
+      await this.settle()
+    } catch {
+      // Abandoned already, or settled by the pull that was under way.
+    }
+  }
 }
 
 /** Pieces of an answer, up to a limit. */
@@ -64,55 +110,33 @@ class Capture {
 
 function streaming(
   response: Response,
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  capture: Capture,
+  source: Source,
   ready: Uint8Array | undefined,
   held: Uint8Array | undefined,
-  settle: () => Promise<ProtocolAnswer | undefined>,
 ): Response {
-  const holdsBack = held !== undefined
   let last = held
-  let clientLeft = false
   const body = new ReadableStream<Uint8Array>({
     start(controller): void {
       if (ready !== undefined) controller.enqueue(ready)
     },
     async pull(controller): Promise<void> {
-      const piece = await nextPiece(reader)
+      const piece = await source.next()
       if (piece === undefined) {
         // The head has left: only a broken answer tells the client that it does not count.
-        if ((await settle()) !== undefined) throw new Error('The answer was superseded by another attempt.')
+        if ((await source.settle()) !== undefined)
+          throw new Error('The answer was superseded by another attempt.')
         if (last !== undefined) controller.enqueue(last)
         controller.close()
         return
       }
-      capture.keep(piece)
-      controller.enqueue(holdsBack ? (last as Uint8Array) : piece)
-      if (holdsBack) last = piece
+      controller.enqueue(last ?? piece)
+      if (last !== undefined) last = piece
     },
-    cancel(): void {
-      // The answer is the outcome, whoever still listens.
-      if (clientLeft) return
-      clientLeft = true
-      void drain(reader, capture, settle)
+    async cancel(): Promise<void> {
+      await source.finishAlone()
     },
   })
   return new Response(body as ReadableStream<Uint8Array<ArrayBuffer>>, response)
-}
-
-async function drain(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  capture: Capture,
-  settle: () => Promise<ProtocolAnswer | undefined>,
-): Promise<void> {
-  try {
-    for (let piece = await nextPiece(reader); piece !== undefined; piece = await nextPiece(reader)) {
-      capture.keep(piece)
-    }
-    await settle()
-  } catch {
-    // The source broke: nothing is settled, and the lease ends the attempt as unknown.
-  }
 }
 
 /** The next piece that is not empty. */
@@ -136,6 +160,8 @@ const bodiless: ReadonlySet<number> = new Set([204, 205, 304])
 export function toFetchResponse(answer: ProtocolAnswer): Response {
   const headers = new Headers()
   for (const [name, value] of answer.headers) headers.append(name, value)
-  const body = bodiless.has(answer.status) ? null : (answer.body as Uint8Array<ArrayBuffer>)
+  // A runtime gives a body a media type, also an empty one.
+  const empty = answer.body.length === 0 || bodiless.has(answer.status)
+  const body = empty ? null : (answer.body as Uint8Array<ArrayBuffer>)
   return new Response(body, { status: answer.status, headers })
 }

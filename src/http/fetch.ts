@@ -1,5 +1,5 @@
 /** Handlers of the form `(request: Request) => Promise<Response>`, in any runtime that has fetch. */
-import { openFetch } from './fetch-guard.ts'
+import { openFetch, recordingOf } from './fetch-guard.ts'
 import { recordFetchResponse } from './fetch-recorder.ts'
 import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
 import { createGuard, type IdempotencyContext } from './protocol.ts'
@@ -14,7 +14,8 @@ export type IdempotentHandler = (
 ) => Response | Promise<Response>
 
 /**
- * Puts idempotency in front of a fetch handler. A handler that throws releases the key, and the error goes on.
+ * Puts idempotency in front of a fetch handler. What a handler throws goes on to the caller, and
+ * counts as a 500: by default it releases the key.
  *
  * @throws InvalidOptionError at construction
  * @example
@@ -39,11 +40,9 @@ export function idempotent(
     try {
       response = await handler(opened.request, run)
     } catch (error) {
-      await guard.abandon(run, run.verdict === 'unknown' ? 'unknown' : 'release')
+      await guard.abandon(run, guard.threw(run))
       throw error
     }
-    return await recordFetchResponse(response, guardOptions.responseBytesMax, (captured) =>
-      guard.finish(run, captured),
-    )
+    return await recordFetchResponse(response, recordingOf(guard, run))
   }
 }

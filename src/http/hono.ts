@@ -1,5 +1,5 @@
 /** Hono 4: a middleware for a route or a router. */
-import { openFetch } from './fetch-guard.ts'
+import { openFetch, recordingOf } from './fetch-guard.ts'
 import { recordFetchResponse } from './fetch-recorder.ts'
 import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
 import { createGuard, type IdempotencyContext } from './protocol.ts'
@@ -46,11 +46,9 @@ export function idempotent<Context extends HonoContext = HonoContext>(
     if (run === undefined) return await next()
     context.set('idempotency', run)
     await next()
-    // An error that Hono turned into an answer: its status may say anything, and nothing is known to have happened.
-    if (context.error !== undefined && run.verdict === undefined) run.release()
-    const response = await recordFetchResponse(context.res, guardOptions.responseBytesMax, (captured) =>
-      guard.finish(run, captured),
-    )
+    // An error that became an answer is judged by its status, unless that hides it.
+    if (context.error !== undefined && context.res.status < 400) guard.threw(run)
+    const response = await recordFetchResponse(context.res, recordingOf(guard, run))
     // Hono merges the fields of an earlier answer into a later one; this one is already whole.
     context.res = undefined
     context.res = response

@@ -27,6 +27,7 @@ export function clearAnswer(response: NodeResponse): void {
   for (const name of response.getHeaderNames()) {
     if (!isOfThisSending(name) && name !== 'vary') response.removeHeader(name)
   }
+  if (!('stream' in response)) response.statusMessage = ''
   // Set by the handler for its own answer, although they are of a sending.
   for (const name of ['content-length', 'transfer-encoding', 'trailer']) response.removeHeader(name)
 }

@@ -24,6 +24,9 @@ export function readNodeKey(guard: HttpGuard, request: NodeRequest): KeyRead {
   return guard.readKey(method, lines)
 }
 
+/** Requests that run under an attempt: a second layer further in leaves them alone. */
+const running = new WeakSet<NodeRequest>()
+
 export type NodeOpened =
   /** Call the handler: it runs under this attempt. */
   | { readonly kind: 'run'; readonly run: GuardedRun }
@@ -47,6 +50,7 @@ export async function openNode<Request extends NodeRequest>(
   const body = await readBody(request, response, guard.options.requestBytesMax)
   if (body.kind === 'broken-off') return { kind: 'gone' }
   if (body.kind === 'too-large') return { kind: 'answer', answer: guard.problem('request-too-large') }
+  if (body.kind === 'files') return { kind: 'answer', answer: guard.problem('input-unsupported') }
   return await guard.open({
     key,
     principal: resolved.principal,
@@ -67,6 +71,7 @@ export function recordNode(guard: HttpGuard, run: GuardedRun, response: NodeResp
     abandon: () => {
       guard.abandon(run, 'unknown').catch(() => {})
     },
+    isOver: () => run.signal.aborted,
   })
 }
 
@@ -82,6 +87,7 @@ export async function guardNode<Request extends NodeRequest>(
   run: (guarded: GuardedRun | undefined) => void,
   route?: string,
 ): Promise<void> {
+  if (running.has(request)) return run(undefined)
   const field = readNodeKey(guard, request)
   if (field.kind === 'answer') return sendRefusal(request, response, field.answer)
   if (field.kind === 'pass') return run(undefined)
@@ -97,6 +103,7 @@ export async function guardNode<Request extends NodeRequest>(
     case 'unprotected':
       return run(undefined)
     case 'run':
+      running.add(request)
       recordNode(guard, opened.run, response)
       return run(opened.run)
     default:

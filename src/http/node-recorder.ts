@@ -20,12 +20,18 @@ export interface Recording {
   readonly bytesMax: number
   /** Settles what was captured. An answer: send it instead. */
   settle(captured: CapturedAnswer): Promise<ProtocolAnswer | undefined>
-  /** The client has left and the handler did not end the response in `abandonedMs`. */
+  /** The client has left and the handler, which had begun its answer, goes on with it no more. */
   abandon(): void
+  /** Whether the attempt is over: its lease lost, or its time run out. */
+  isOver(): boolean
 }
 
-/** How long a handler may go on after its client has left before its outcome counts as unknown. */
-const abandonedMs = 60_000
+/**
+ * How long an answer that was begun may stand still after its client has left before its outcome counts as unknown: a
+ * stream that was piped to the response has then stopped for good. A handler that has not begun to answer is still
+ * at work, and has until the operation's `timeout`.
+ */
+const stillMsMax = 30_000
 
 type Callback = (error?: Error | null) => void
 type Chunk = string | Uint8Array
@@ -39,11 +45,6 @@ interface Writable {
   setHeader(name: string, value: unknown): unknown
   appendHeader(name: string, value: unknown): unknown
   removeHeader(name: string): void
-}
-
-interface Held {
-  readonly octets: Uint8Array
-  readonly callback: Callback | undefined
 }
 
 /** Starts recording; from here on the response belongs to the handler. */
@@ -64,7 +65,9 @@ class NodeRecorder {
   #bytes = 0
   #omitted = false
   #streamed = false
-  #held: Held | undefined
+  #held: Uint8Array | undefined
+  #clientLeft = false
+  #writes = 0
 
   constructor(response: NodeResponse, recording: Recording) {
     this.#response = response
@@ -102,7 +105,10 @@ class NodeRecorder {
         get: () => this.#phase === 'ended' || this.#reads('writableEnded'),
       },
     })
-    this.#response.once('close', () => this.#clientLeft())
+    this.#response.once('close', () => {
+      this.#clientLeft = true
+      this.#watchHandler(this.#writes)
+    })
   }
 
   /** The property as Node's own class computes it. */
@@ -141,6 +147,8 @@ class NodeRecorder {
 
   #fixHead(): void {
     const response = this.#response
+    const status = response.statusCode
+    if (!(status >= 100 && status <= 999)) throw invalidStatusError(status)
     // HTTP/2 has lower-case names only.
     const { getRawHeaderNames = response.getHeaderNames } = response as { getRawHeaderNames?: () => string[] }
     const names = getRawHeaderNames.call(response)
@@ -152,7 +160,7 @@ class NodeRecorder {
         this.#streamed = true
     }
     if (this.#streamed) this.#omitted = true
-    this.#head = { status: response.statusCode, headers }
+    this.#head = { status, headers }
     this.#phase = 'headed'
   }
 
@@ -163,18 +171,23 @@ class NodeRecorder {
       return false
     }
     if (this.#phase === 'open') this.#fixHead()
-    const octets = asOctets(chunk, encoding)
-    if (octets.length === 0) {
-      if (callback !== undefined) process.nextTick(callback)
-      return true
+    const given = asOctets(chunk, encoding)
+    if (this.#streamed && !this.#clientLeft) {
+      return this.#pass(() => this.#original.write.call(this.#writable, given, callback))
     }
+    // A writer that waits for its callback before it writes on would wait for ever: the piece is held until then.
+    if (callback !== undefined) process.nextTick(callback)
+    if (given.length === 0) return true
     // A copy: once the callback ran, the octets are the caller's again.
-    this.#keep(typeof chunk === 'string' ? octets : Uint8Array.from(octets))
-    if (this.#streamed) return this.#pass(() => this.#original.write.call(this.#writable, octets, callback))
+    const octets = typeof chunk === 'string' ? given : Uint8Array.from(given)
+    this.#keep(octets)
+    this.#writes++
+    // Nobody reads any more, and what waits for a drain would wait for ever; the record still wants the whole answer.
+    if (this.#clientLeft) return true
     const before = this.#held
-    this.#held = { octets, callback }
+    this.#held = octets
     if (before === undefined) return true
-    return this.#pass(() => this.#original.write.call(this.#writable, before.octets, before.callback))
+    return this.#pass(() => this.#original.write.call(this.#writable, before))
   }
 
   #keep(octets: Uint8Array): void {
@@ -218,8 +231,13 @@ class NodeRecorder {
       return
     }
     this.#passing = true
-    if (instead === undefined) this.#release(last, callback)
-    else this.#replace(instead, callback)
+    try {
+      if (instead === undefined) this.#release(last, callback)
+      else this.#replace(instead, callback)
+    } catch {
+      // Node takes the handler's head only now, and refuses it; the handler is gone, so nobody could catch that.
+      this.#response.destroy()
+    }
   }
 
   #release(last: Uint8Array | undefined, callback: Callback | undefined): void {
@@ -228,12 +246,9 @@ class NodeRecorder {
     if (held === undefined) {
       end.call(this.#writable, last, callback)
     } else if (last === undefined || last.length === 0) {
-      end.call(this.#writable, held.octets, () => {
-        held.callback?.()
-        callback?.()
-      })
+      end.call(this.#writable, held, callback)
     } else {
-      write.call(this.#writable, held.octets, held.callback)
+      write.call(this.#writable, held)
       end.call(this.#writable, last, callback)
     }
   }
@@ -258,13 +273,19 @@ class NodeRecorder {
     }
   }
 
-  #clientLeft(): void {
+  /** After the client has left: looks from time to time whether the answer still goes on. */
+  #watchHandler(writesBefore: number): void {
     if (this.#phase === 'ended') return
     setTimeout(() => {
       if (this.#phase === 'ended') return
+      const stands = this.#phase === 'headed' && this.#writes === writesBefore
+      if (!stands && !this.#recording.isOver()) {
+        this.#watchHandler(this.#writes)
+        return
+      }
       this.#phase = 'ended'
       this.#recording.abandon()
-    }, abandonedMs).unref()
+    }, stillMsMax).unref()
   }
 }
 
@@ -301,6 +322,11 @@ function endArguments(
 function headersSentError(): Error {
   const error = new Error('Cannot set headers after they are sent to the client')
   return Object.assign(error, { code: 'ERR_HTTP_HEADERS_SENT' })
+}
+
+function invalidStatusError(status: unknown): Error {
+  const error = new RangeError(`Invalid status code: ${String(status)}`)
+  return Object.assign(error, { code: 'ERR_HTTP_INVALID_STATUS_CODE' })
 }
 
 function writeAfterEndError(): Error {

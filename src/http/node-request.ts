@@ -41,11 +41,15 @@ export function targetOf(request: NodeRequest): { path: string; query: string } 
 interface ParsedRequest {
   readonly rawBody?: unknown
   readonly body?: unknown
+  readonly file?: unknown
+  readonly files?: unknown
 }
 
 export type BodyRead =
   | RequestBody
   | { readonly kind: 'too-large' }
+  /** A parser has read files before, and what it left of them cannot be compared. */
+  | { readonly kind: 'files' }
   /** The client left before the body was whole: nothing may run. */
   | { readonly kind: 'broken-off' }
 
@@ -56,14 +60,16 @@ const noOctets = new Uint8Array(0)
  * has read it before, its `rawBody` (see `keepRawBody`) or else its value is taken.
  */
 export function readBody(request: NodeRequest, response: NodeResponse, bytesMax: number): Promise<BodyRead> {
-  const { rawBody, body } = request as ParsedRequest
+  const { rawBody, body, file, files } = request as ParsedRequest
   if (rawBody instanceof Uint8Array) return Promise.resolve(withinLimit(rawBody, bytesMax))
   if (request.readableEnded || request.readableDidRead) {
+    if (file !== undefined || files !== undefined) return Promise.resolve({ kind: 'files' })
+    if (body instanceof Uint8Array) return Promise.resolve(withinLimit(body, bytesMax))
     return Promise.resolve(
       body === undefined ? { kind: 'octets', octets: noOctets } : { kind: 'parsed', value: body },
     )
   }
-  if (!hasBody(request)) return Promise.resolve({ kind: 'octets', octets: noOctets })
+  if (!hasBody(request) || isEmpty(request)) return Promise.resolve({ kind: 'octets', octets: noOctets })
   if (Number(request.headers['content-length'] ?? 0) > bytesMax) return Promise.resolve({ kind: 'too-large' })
   invite(request, response)
   return collect(request, bytesMax)
@@ -77,6 +83,16 @@ function hasBody(request: NodeRequest): boolean {
   if ('stream' in request) return !request.stream.endAfterHeaders
   const { headers } = request
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+/** Whether all of the body has come in. HTTP/2's own `complete` is later: after its 'end' is out. */
+function isWhole(request: NodeRequest): boolean {
+  return 'stream' in request ? request.stream.readableEnded : request.complete
+}
+
+/** Whether the whole body is here and has no octets. It must not be read then, or its 'end' would be used up. */
+function isEmpty(request: NodeRequest): boolean {
+  return isWhole(request) && request.readableLength === 0
 }
 
 /** Sends 100 where the client waits for it and nobody sent it: Node does, unless `checkContinue` is handled. */
@@ -99,6 +115,10 @@ function collect(request: NodeRequest, bytesMax: number): Promise<BodyRead> {
       resolve(read)
     }
     const onReadable = (): void => {
+      if (bytes === 0 && isEmpty(request)) {
+        done({ kind: 'octets', octets: noOctets })
+        return
+      }
       for (
         let chunk = request.read() as Buffer | null;
         chunk !== null;
@@ -112,7 +132,7 @@ function collect(request: NodeRequest, bytesMax: number): Promise<BodyRead> {
         }
       }
       // Whole, but its 'end' is not out yet: the octets can still go back.
-      if (request.complete && bytes > 0) {
+      if (isWhole(request) && bytes > 0) {
         const octets = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
         request.unshift(octets)
         done({ kind: 'octets', octets })

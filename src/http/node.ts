@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { IdempotentOptions, HttpEngine } from './options.ts'
 import { resolveOptions } from './options.ts'
 import { guardNode } from './node-guard.ts'
-import { createGuard, type IdempotencyContext } from './protocol.ts'
+import { createGuard, type GuardedRun, type HttpGuard, type IdempotencyContext } from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
 export type { IdempotencyContext } from './protocol.ts'
@@ -17,8 +17,8 @@ export type IdempotentListener<Request, Response> = (
 ) => unknown
 
 /**
- * Puts idempotency in front of a request listener. A listener that throws, or rejects, answers 500 and releases
- * the key.
+ * Puts idempotency in front of a request listener. A listener that throws, or rejects, answers 500, which by default
+ * releases the key; the error becomes a warning of the process.
  *
  * @throws InvalidOptionError at construction
  * @example
@@ -37,23 +37,26 @@ export function idempotent<
   const { guard: guardOptions, policy, principal } = resolveOptions(idem, options)
   const guard = createGuard(idem, guardOptions, policy)
   return (request, response) => {
-    const run = (context: IdempotencyContext | undefined): void => {
-      void callListener(request, response, context, listener)
+    const run = (context: GuardedRun | undefined): void => {
+      void callListener(guard, request, response, context, listener)
     }
     guardNode(guard, principal, request, response, run).catch(() => failed(response))
   }
 }
 
 async function callListener<Request, Response extends ServerResponse>(
+  guard: HttpGuard,
   request: Request,
   response: Response,
-  context: IdempotencyContext | undefined,
+  context: GuardedRun | undefined,
   listener: IdempotentListener<Request, Response>,
 ): Promise<void> {
   try {
     await listener(request, response, context)
-  } catch {
-    context?.release()
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : String(error))
+    // The head that has been written is not the answer.
+    if (context !== undefined && response.headersSent) guard.threw(context)
     failed(response)
   }
 }

@@ -132,6 +132,11 @@ export interface HttpGuard {
   open(request: GuardedRequest): Promise<Opened>
   /** Settles what the handler answered. An answer: send it instead of the handler's. */
   finish(run: GuardedRun, captured: CapturedAnswer): Promise<ProtocolAnswer | undefined>
+  /**
+   * The handler threw. Unless it said otherwise before, that counts as an answer of 500; where such an answer would
+   * be kept and there is none, the outcome is unknown.
+   */
+  threw(run: GuardedRun): 'release' | 'unknown'
   /** Settles a run whose handler ended without an answer. */
   abandon(run: GuardedRun, verdict: 'release' | 'unknown'): Promise<ProtocolAnswer | undefined>
   /** The refusal for an error code that the adapter found out about. */
@@ -143,6 +148,7 @@ export type ProblemCode =
   | 'key-missing'
   | 'key-malformed'
   | 'request-too-large'
+  | 'input-unsupported'
   | 'principal-missing'
   | 'principal-invalid'
   | 'key-reused'
@@ -177,6 +183,11 @@ const problemTable: Readonly<Record<ProblemCode, ProblemRow>> = {
     status: 413,
     title: 'Request too large',
     detail: 'The body is over the limit for a request with an idempotency key.',
+  },
+  'input-unsupported': {
+    status: 500,
+    title: 'Request not comparable',
+    detail: 'The service read the body before it could be compared, so the request cannot be protected.',
   },
   'principal-missing': {
     status: 401,
@@ -315,6 +326,13 @@ export function createGuard(engine: HttpEngine, options: GuardOptions, policy: P
           body,
         })
       })
+    },
+
+    threw(run): 'release' | 'unknown' {
+      const verdict = run.verdict ?? options.result(500)
+      if (verdict === 'release') run.release()
+      else run.unknown()
+      return verdict === 'release' ? 'release' : 'unknown'
     },
 
     abandon(run, verdict): Promise<ProtocolAnswer | undefined> {
