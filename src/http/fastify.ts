@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type {} from 'fastify'
 import { InvalidOptionError } from '../core/errors.ts'
 import { readNodeKey, recordNode } from './node-guard.ts'
-import { targetOf } from './node-request.ts'
+import { invite, targetOf } from './node-request.ts'
 import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
 import { resolvePrincipal } from './principal.ts'
 import { createGuard, type HttpGuard, type IdempotencyContext, type ProtocolAnswer } from './protocol.ts'
@@ -125,6 +125,7 @@ function guardRoute(
         next(null, payload)
         return
       }
+      invite(request.raw, reply.raw)
       const tee = new Tee(guardOptions.requestBytesMax)
       bodies.set(request.raw, tee)
       payload.once('error', (error) => tee.destroy(error))

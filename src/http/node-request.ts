@@ -96,7 +96,7 @@ function isEmpty(request: NodeRequest): boolean {
 }
 
 /** Sends 100 where the client waits for it and nobody sent it: Node does, unless `checkContinue` is handled. */
-function invite(request: NodeRequest, response: NodeResponse): void {
+export function invite(request: NodeRequest, response: NodeResponse): void {
   const { expect } = request.headers
   if (expect === undefined || expect.toLowerCase() !== '100-continue') return
   if ((response as { _sent100?: boolean })._sent100 !== true) response.writeContinue()

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { ConformanceCase } from './cases.ts'
 import { applicable, loadCases, runCase } from './harness.ts'
 import { lackingAddress } from './target.ts'
 import type { TargetAddresses, TargetDeclaration } from './target.ts'
@@ -26,6 +27,7 @@ export function httpConformance(
   name: string,
   declared: TargetDeclaration,
   start: () => Promise<StartedTarget>,
+  isAsked: (entry: ConformanceCase) => boolean = () => true,
 ): void {
   describe(`HTTP conformance: ${name}`, () => {
     let started: StartedTarget | undefined
@@ -36,7 +38,7 @@ export function httpConformance(
     }, startTimeoutMs)
     afterAll(() => started?.close(), startTimeoutMs)
 
-    for (const entry of loadCases()) {
+    for (const entry of loadCases().filter(isAsked)) {
       const title = `${entry.id} (${entry.tier}) ${entry.t}`
       const reason = applicable(entry, declared)
       if (reason !== undefined) {

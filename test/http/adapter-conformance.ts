@@ -1,0 +1,91 @@
+/** The conformance cases on one adapter, each server in a process of its own on a SQLite file. */
+import { adapters } from './fixture/adapters.ts'
+import { applicable } from './conformance/harness.ts'
+import { launchTarget } from './conformance/launch.ts'
+import { loadCases } from './conformance/cases.ts'
+import { httpConformance } from './conformance/suite.ts'
+import type { Capability, TargetDeclaration } from './conformance/target.ts'
+
+const base: readonly Capability[] = [
+  'do',
+  'auth',
+  'raw',
+  'get',
+  'patch',
+  'route2',
+  'json',
+  'multipart',
+  'store4xx',
+  'limit',
+]
+
+interface Setting {
+  readonly name: string
+  readonly caps: readonly Capability[]
+  /** Cases to run here although an earlier setting runs them too. */
+  readonly again?: RegExp
+}
+
+/** Settings that exclude each other. A case runs in the first one that it applies to. */
+const settings: readonly Setting[] = [
+  {
+    name: 'key optional, duplicates refused, unknown outcomes held',
+    caps: [
+      ...base,
+      'optional',
+      'lenient',
+      'reject',
+      'release5xx',
+      'cors',
+      'two',
+      'storedown',
+      'kill',
+      'lease1s',
+      'crash-reject',
+    ],
+  },
+  {
+    name: 'duplicates wait, unknown outcomes rerun',
+    caps: [...base, 'optional', 'lenient', 'wait', 'release5xx', 'kill', 'lease1s', 'crash-rerun', 'two'],
+    again: /^(C|X0[16]|T05)/,
+  },
+  {
+    name: 'key required and strict',
+    caps: [...base, 'required', 'strict', 'reject', 'release5xx'],
+    again: /^(B06|K|M02)/,
+  },
+  {
+    name: 'short retention, 5xx kept',
+    caps: [...base, 'optional', 'lenient', 'reject', 'ttl2s', 'expirenew', 'store5xx'],
+  },
+  {
+    name: 'short retention with tombstones',
+    caps: [...base, 'optional', 'lenient', 'reject', 'ttl2s', 'tomb', 'release5xx'],
+  },
+]
+
+/** Registers every case once: where it applies, or with the reason why it applies nowhere. */
+export function adapterConformance(adapter: string): void {
+  const http2 = adapters[adapter]?.listenHttp2 !== undefined
+  const declarations = settings.map(
+    ({ caps }): TargetDeclaration => ({ caps: http2 ? [...caps, 'h2'] : caps, vars: { codes: true } }),
+  )
+  const home = new Map(
+    loadCases().map((entry) => {
+      const first = declarations.findIndex((declared) => applicable(entry, declared) === undefined)
+      return [entry.id, Math.max(first, 0)]
+    }),
+  )
+  for (const [at, { name, again }] of settings.entries()) {
+    const declared = declarations[at] as TargetDeclaration
+    const command = `exec "${process.execPath}" test/http/fixture/start.ts --adapter ${adapter}`
+    httpConformance(
+      `${adapter}, ${name}`,
+      declared,
+      () => launchTarget({ command, declared }),
+      (entry) =>
+        home.get(entry.id) === at ||
+        (again?.test(entry.id) === true && applicable(entry, declared) === undefined),
+    )
+  }
+}
