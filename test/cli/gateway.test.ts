@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { once } from 'node:events'
@@ -350,6 +350,14 @@ describe('mistakes on the command line', () => {
       'none is no folder.',
     ],
     [
+      'a FIFO as store',
+      ['gateway', '--port', '0', '--store', 'sqlite:./fifo'],
+      1,
+      'fifo is no regular file.',
+    ],
+    ['an empty store', ['gateway', '--store', 'sqlite:'], 2, '--store must be sqlite:./file.db or memory:'],
+    ['SQLite in memory', ['gateway', '--store', 'sqlite::memory:'], 2, '--store must be memory:'],
+    [
       'a store that is no database',
       ['gateway', '--port', '0', '--store', 'sqlite:./wrong.yaml'],
       1,
@@ -381,6 +389,7 @@ describe('mistakes on the command line', () => {
   ])('%s', { timeout }, async (_, args, code, message) => {
     const folder = emptyFolder()
     mkdirSync(join(folder, 'folder'))
+    execFileSync('mkfifo', [join(folder, 'fifo')])
     writeFileSync(join(folder, 'huge.yaml'), '#'.repeat(10_000_000))
     writeFileSync(join(folder, 'empty.yaml'), '')
     writeFileSync(
