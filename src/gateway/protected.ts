@@ -87,7 +87,8 @@ async function protect(
     mediaType: request.headers['content-type'],
     contentEncoding: request.headers['content-encoding'],
     body: { kind: 'octets', octets: body },
-    route: exchange.route,
+    // The operation's name has the method already.
+    route: exchange.route?.split(' ').at(-1),
   })
   switch (opened.kind) {
     case 'answer':
