@@ -1,0 +1,99 @@
+/** That every question can be asked and answers in the shape that it promises; never how fast. */
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+
+const root = join(import.meta.dirname, '..', '..')
+
+interface Ended {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+function bench(...args: string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [join(root, 'bench', 'run.ts'), ...args], (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
+    })
+  })
+}
+
+function leftFolders(): string[] {
+  try {
+    return readdirSync(join(root, '.scratch')).filter((name) => name.startsWith('bench-'))
+  } catch {
+    return []
+  }
+}
+
+const names = ['sqlite', 'http', 'gateway', 'memory']
+
+const someCases: Readonly<Record<string, readonly string[]>> = {
+  sqlite: ['fresh, by hand', 'fresh, sqliteStore', 'replay, by hand', 'replay, sqliteStore'],
+  http: ['express, bare', 'express, fresh key', 'fastify, replay', 'hono, fresh key', 'node, fresh key'],
+  gateway: ['bare proxy', 'gateway, no key', 'gateway, fresh key, SQLite'],
+  memory: ['heap after 4000 operations', 'heap after 20000 operations'],
+}
+
+describe('npm run bench', () => {
+  test('alone lists the questions', async () => {
+    const { code, stdout } = await bench()
+    expect(code).toBe(0)
+    for (const name of names) expect(stdout).toContain(`  ${name} `)
+  })
+
+  test.each([['unknown'], ['sqlite', 'http'], ['sqlite', '--nonsense']])('refuses %s %s', async (...args) => {
+    const { code, stdout, stderr } = await bench(...args)
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toContain('npm run bench -- <question>')
+  })
+
+  test.each(names)(
+    '%s',
+    async (name) => {
+      const folder = mkdtempSync(join(tmpdir(), 'retrysafe-bench-'))
+      onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+      const file = join(folder, 'out.json')
+      const leftBefore = leftFolders()
+      const { code, stdout, stderr } = await bench(name, '--quick', '--json', file)
+      expect({
+        code,
+        stderr: stderr.replaceAll(/^.*ExperimentalWarning.*\n.*--trace-warnings.*\n/gm, ''),
+      }).toEqual({
+        code: 0,
+        stderr: '',
+      })
+      const answer = JSON.parse(readFileSync(file, 'utf8'))
+      expect(answer).toMatchObject({
+        question: name,
+        machine: { cores: expect.any(Number), node: process.version },
+      })
+      const positive = expect.toSatisfy((value) => typeof value === 'number' && value > 0, 'positive')
+      const notNegative = expect.toSatisfy((value) => typeof value === 'number' && value >= 0, 'not negative')
+      for (const row of answer.rows) {
+        expect(row).toMatchObject({
+          case: expect.any(String),
+          floor: expect.any(String),
+          concurrency: expect.any(Number),
+          medianPerSecond: positive,
+          ratioToFloor: positive,
+          p50Ms: notNegative,
+          p99Ms: notNegative,
+        })
+        expect(stdout).toContain(row.case)
+        if (row.case === row.floor) expect(row.ratioToFloor).toBe(1)
+      }
+      const cases = answer.rows.map((row: { case: string }) => row.case)
+      expect(cases).toEqual(expect.arrayContaining([...(someCases[name] ?? [])]))
+      const rowsOf = new Set(
+        answer.rows.map((row: { case: string; concurrency: number }) => `${row.case} ${row.concurrency}`),
+      )
+      expect(rowsOf.size).toBe(answer.rows.length)
+      expect(leftFolders().filter((left) => !leftBefore.includes(left))).toEqual([])
+    },
+    60_000,
+  )
+})
