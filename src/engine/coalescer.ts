@@ -1,7 +1,12 @@
 /**
- * Turns concurrent verbs into batches: what is asked in one turn of the event loop leaves together at its end,
- * one call for each verb, and what arrives while all flights are under way leaves as the next batch. Alone, a
- * verb leaves alone, on the store's cheapest path. Ids are sorted within a batch, so that two processes lock
+ * Turns concurrent verbs into batches.
+ *
+ * idle  a verb leaves at once, alone, on the store's cheapest path. A third verb in one turn of the event loop
+ *       shows that calls overlap: it and what follows in this turn leave together at the end of the turn
+ * busy  what is asked in one turn leaves together at its end, one call for each verb. Idle again after a turn
+ *       whose end had one verb or none
+ *
+ * What arrives while all flights are under way leaves as the next batch. Ids are sorted within a batch, so that two processes lock
  * rows in the same order. A flight without an answer is given up after `flightMsMax` as lost; a late answer
  * is dropped, and the token tells later what it did.
  */
@@ -38,6 +43,9 @@ export interface Coalescer {
   read(id: RecordId): Promise<Answer<IdempotencyRecord | undefined>>
 }
 
+/** Verbs that leave alone in one turn: the claim and the settlement of one call whose handler is quick. */
+const leftAloneMax = 2
+
 /** How long a call to the store may take before it counts as lost. */
 export const flightMsMax = 5_000
 
@@ -71,20 +79,22 @@ class VerbQueue<Item, Reply> {
   ask(item: Item): Promise<Answer<Reply>> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject })
-      if (this.#coalescer.direct) this.depart()
-      else this.#coalescer.scheduleDeparture()
+      if (this.#coalescer.direct || this.#coalescer.mayLeaveAlone()) this.depart()
     })
   }
 
-  /** Sends what waits, as far as flights are free. */
-  depart(): void {
+  /** Sends what waits, as far as flights are free; returns how many items left. */
+  depart(): number {
+    let left = 0
     const { flightsMax, batchMax } = this.#coalescer
     while (this.#waiting.length > 0 && this.#flights < flightsMax) {
       const batch = this.#waiting.length <= batchMax ? this.#waiting : this.#waiting.slice(0, batchMax)
       this.#waiting = this.#waiting.length <= batchMax ? [] : this.#waiting.slice(batchMax)
       if (batch.length > 1) batch.sort((a, b) => (this.#idOf(a.item) < this.#idOf(b.item) ? -1 : 1))
+      left += batch.length
       this.#fly(batch)
     }
+    return left
   }
 
   #fly(batch: readonly Waiting<Item, Reply>[]): void {
@@ -155,6 +165,8 @@ interface Shared {
   readonly flightsMax: number
   readonly batchMax: number
   readonly timers: Timers
+  /** Whether a verb that was just asked may leave now; otherwise it leaves at the end of the turn. */
+  mayLeaveAlone(): boolean
   scheduleDeparture(): void
 }
 
@@ -162,18 +174,29 @@ interface Shared {
 export function createCoalescer(store: IdempotencyStore, timers: Timers): Coalescer {
   const { flightsMax, batchMax, answersInProcess = false } = store.capabilities
   let scheduled = false
+  let busy = false
+  let leftAlone = 0
   const shared: Shared = {
     direct: answersInProcess,
     flightsMax,
     batchMax,
     timers,
+    mayLeaveAlone(): boolean {
+      shared.scheduleDeparture()
+      if (busy || leftAlone === leftAloneMax) return false
+      leftAlone += 1
+      return true
+    },
     scheduleDeparture(): void {
       if (scheduled) return
       scheduled = true
       timers.atTurnEnd(() => {
         scheduled = false
+        leftAlone = 0
+        let left = 0
         // Settlements first: they free keys that claims of the same commit may wait for.
-        for (const queue of [settle, claim, supersede, renew, read]) queue.depart()
+        for (const queue of [settle, claim, supersede, renew, read]) left += queue.depart()
+        busy = left > 1
       })
     },
   }

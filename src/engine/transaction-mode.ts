@@ -60,11 +60,13 @@ async function lead<Tx>(
   const claim = newClaim(call)
   const startedAt = call.machinery.runtime.clock.monotonic()
   let started = false
+  let fence = 0
   const attempt = (): Promise<Verdict> =>
     inTransaction(call, store, claim, async (tx, records) => {
       const end = await contest(singly(records), claim, call.policy.onUnknown)
       if (end.kind !== 'won') return { kind: 'roll-back', value: asLeaderNotRun(end) }
       started = true
+      fence = end.fence
       const { policy, identity } = call
       report('claimed', () => ({ id: identity.id, operation: identity.operation, fence: end.fence }))
       controls.begin({ kind: 'run', leaseLeftMs: () => policy.leaseMs })
@@ -83,7 +85,7 @@ async function lead<Tx>(
         throw e
       }),
     )
-    finish(call, controls, end, startedAt)
+    finish(call, controls, end, fence, startedAt)
     return end
   } catch (error) {
     controls.end({ kind: 'open' })
@@ -92,11 +94,11 @@ async function lead<Tx>(
   }
 }
 
-function finish(call: Call, controls: FlightControls, end: Verdict, startedAt: number): void {
+function finish(call: Call, controls: FlightControls, end: Verdict, fence: number, startedAt: number): void {
   if (end.kind === 'executed') {
     const { id, operation } = call.identity
     const durationMs = call.machinery.runtime.clock.monotonic() - startedAt
-    report('completed', () => ({ id, operation, fence: 1, durationMs }))
+    report('completed', () => ({ id, operation, fence, durationMs }))
     controls.end({ kind: 'completed', outcome: end.outcome })
   } else if (end.kind === 'replay') {
     // Also after a reconciliation, for which the flight had begun.

@@ -48,12 +48,51 @@ function claimOf(id: string): Claim {
 const idsOf = (flight: { claims: readonly Claim[] } | undefined) => flight?.claims.map((claim) => claim.id)
 
 describe('coalescer', () => {
-  test('one turn leaves as one batch, sorted by id', async () => {
+  /** Overlapping calls in one turn, after which a whole turn leaves as one batch. */
+  async function becomeBusy(): Promise<void> {
+    const asked = ['w', 'x', 'y', 'z'].map((id) => coalescer.claim(claimOf(id)))
+    for (let landed = 0; landed < 3; landed++) {
+      await runtime.settle()
+      flights[landed]?.land()
+    }
+    for (const flight of flights) flight.land()
+    await Promise.all(asked)
+    flights = []
+  }
+
+  test('idle, a verb leaves at once and alone', () => {
+    void coalescer.claim(claimOf('a'))
+    expect(flights.map(idsOf)).toEqual([['a']])
+  })
+
+  test('idle, the third verb of a turn and what follows leave together at its end', async () => {
+    coalescer = coalescerOf({ flightsMax: 10 })
+    const asked = ['e', 'd', 'c', 'b', 'a'].map((id) => coalescer.claim(claimOf(id)))
+    expect(flights.map(idsOf)).toEqual([['e'], ['d']])
+    await runtime.settle()
+    expect(flights.map(idsOf)).toEqual([['e'], ['d'], ['a', 'b', 'c']])
+    for (const flight of flights) flight.land()
+    await Promise.all(asked)
+  })
+
+  test('busy, one turn leaves as one batch, sorted by id', async () => {
+    coalescer = coalescerOf({ flightsMax: 10 })
+    await becomeBusy()
     const asked = ['c', 'a', 'b'].map((id) => coalescer.claim(claimOf(id)))
+    expect(flights).toEqual([])
     await runtime.settle()
     expect(flights.map(idsOf)).toEqual([['a', 'b', 'c']])
     flights[0]?.land()
     expect((await Promise.all(asked)).map(({ reply }) => reply.kind)).toEqual(Array(3).fill('claimed'))
+  })
+
+  test('idle again after a turn whose end had one verb', async () => {
+    coalescer = coalescerOf({ flightsMax: 10 })
+    await becomeBusy()
+    void coalescer.claim(claimOf('a'))
+    await runtime.settle()
+    void coalescer.claim(claimOf('b'))
+    expect(flights.map(idsOf)).toEqual([['a'], ['b']])
   })
 
   test('what arrives during a flight leaves as the next batch', async () => {
@@ -74,7 +113,7 @@ describe('coalescer', () => {
     coalescer = coalescerOf({ batchMax: 2, flightsMax: 10 })
     const asked = ['a', 'b', 'c', 'd', 'e'].map((id) => coalescer.claim(claimOf(id)))
     await runtime.settle()
-    expect(flights.map((flight) => flight.claims.length)).toEqual([2, 2, 1])
+    expect(flights.map((flight) => flight.claims.length)).toEqual([1, 1, 2, 1])
     for (const flight of flights) flight.land()
     await Promise.all(asked)
   })
@@ -93,6 +132,8 @@ describe('coalescer', () => {
   })
 
   test('an error that is no StoreError counts as unrecognised, for every item', async () => {
+    coalescer = coalescerOf({ flightsMax: 10 })
+    await becomeBusy()
     const asked = ['a', 'b'].map((id) => coalescer.claim(claimOf(id)))
     await runtime.settle()
     flights[0]?.crash(new TypeError('bug'))
