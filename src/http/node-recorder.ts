@@ -99,7 +99,11 @@ class NodeRecorder {
     writable.removeHeader = guarded(original.removeHeader)
     if (typeof original.appendHeader === 'function') writable.appendHeader = guarded(original.appendHeader)
     Object.defineProperties(this.#response, {
-      headersSent: { configurable: true, get: () => this.#phase !== 'open' || this.#reads('headersSent') },
+      headersSent: {
+        configurable: true,
+        // A layer below, such as compression, must see what has really left, or it would not set its fields.
+        get: () => (this.#phase !== 'open' && !this.#passing) || this.#reads('headersSent'),
+      },
       writableEnded: {
         configurable: true,
         get: () => this.#phase === 'ended' || this.#reads('writableEnded'),
