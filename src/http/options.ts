@@ -310,8 +310,11 @@ function resultOf(result: unknown): GuardOptions['result'] | undefined {
   )
 }
 
+/** Visible ASCII without what would end the URL in a Link field (RFC 8288, section 3) or begin a fragment. */
+const pageCharacters = /^[!$-;=?-~]+$/
+
 function pageOf(page: string | undefined): string | undefined {
-  if (page === undefined || (typeof page === 'string' && URL.canParse(page) && !page.includes('#')))
-    return page
-  throw new InvalidOptionError('documentation', 'must be a URL without a fragment', page)
+  if (page === undefined) return undefined
+  if (typeof page === 'string' && pageCharacters.test(page) && URL.canParse(page)) return page
+  throw new InvalidOptionError('documentation', 'must be a URL in ASCII without a fragment', page)
 }
