@@ -1,7 +1,7 @@
 /** Every wrong option is refused at construction, by name, and before any request. */
 import Fastify from 'fastify'
 import { describe, expect, test } from 'vitest'
-import { isIdempotencyError } from '../../src/core/errors.ts'
+import { InvalidOptionError } from '../../src/core/errors.ts'
 import { idempotent as idempotentExpress } from '../../src/http/express.ts'
 import { idempotency } from '../../src/http/fastify.ts'
 import { idempotent as idempotentFetch } from '../../src/http/fetch.ts'
@@ -15,9 +15,8 @@ function refusalOf(make: () => unknown): { option: string; message: string } {
   try {
     make()
   } catch (error) {
-    if (!isIdempotencyError(error, 'option-invalid')) throw error
-    const { option, message } = error as Error & { option: string }
-    return { option, message }
+    if (!(error instanceof InvalidOptionError)) throw error
+    return { option: error.option, message: error.message }
   }
   throw new Error('nothing was refused')
 }
