@@ -24,6 +24,8 @@ export interface Recording {
   abandon(): void
   /** Whether the attempt is over: its lease lost, or its time run out. */
   isOver(): boolean
+  /** Default 30,000. */
+  readonly stillMsMax?: number
 }
 
 /**
@@ -31,7 +33,7 @@ export interface Recording {
  * stream that was piped to the response has then stopped for good. A handler that has not begun to answer is still
  * at work, and has until the operation's `timeout`.
  */
-const stillMsMax = 30_000
+const stillMsMaxDefault = 30_000
 
 type Callback = (error?: Error | null) => void
 type Chunk = string | Uint8Array
@@ -67,6 +69,7 @@ class NodeRecorder {
   #streamed = false
   #held: Uint8Array | undefined
   #clientLeft = false
+  #begun = false
   #writes = 0
 
   constructor(response: NodeResponse, recording: Recording) {
@@ -111,6 +114,8 @@ class NodeRecorder {
     })
     this.#response.once('close', () => {
       this.#clientLeft = true
+      // A pipe stops here, also one that has not brought a piece yet.
+      this.#begun = this.#phase !== 'open' || this.#response.listenerCount('unpipe') > 0
       this.#watchHandler(this.#writes)
     })
   }
@@ -282,14 +287,14 @@ class NodeRecorder {
     if (this.#phase === 'ended') return
     setTimeout(() => {
       if (this.#phase === 'ended') return
-      const stands = this.#phase === 'headed' && this.#writes === writesBefore
+      const stands = (this.#begun || this.#phase === 'headed') && this.#writes === writesBefore
       if (!stands && !this.#recording.isOver()) {
         this.#watchHandler(this.#writes)
         return
       }
       this.#phase = 'ended'
       this.#recording.abandon()
-    }, stillMsMax).unref()
+    }, this.#recording.stillMsMax ?? stillMsMaxDefault).unref()
   }
 }
 
