@@ -111,8 +111,8 @@ const shapes: Readonly<Record<string, RequestHandler>> = {
     res.end('flat')
   },
   204: (_, res) => void res.status(204).end(),
-  'a redirect': (_, res) => void res.redirect(303, '/charges/1'),
-  'a file': (_, res) => void res.sendFile(file),
+  'a redirect': (_, res) => res.redirect(303, '/charges/1'),
+  'a file': (_, res) => res.sendFile(file),
   'two cookies': (_, res) => void res.cookie('a', '1').cookie('b', '2').json({}),
   '1 MB in pieces': async (_, res) => {
     const piece = Buffer.alloc(65_536, 7)
