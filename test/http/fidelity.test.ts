@@ -111,6 +111,34 @@ const shapes: Readonly<Record<string, RequestHandler>> = {
     res.end('flat')
   },
   204: (_, res) => void res.status(204).end(),
+  'a 204 that is given a body': (_, res) => void res.writeHead(204, { 'X-A': '1' }).end('never sent'),
+  'a 304 with a validator': (_, res) => void res.status(304).set('ETag', '"1"').end(),
+  'an empty field and a latin1 field': (_, res) =>
+    void res.set({ 'X-Empty': '', 'X-Latin': 'caf\u00e9' }).end(Buffer.from('x')),
+  'a field removed again': (_, res) => {
+    res.set('X-Gone', '1')
+    res.removeHeader('X-Gone')
+    res.send('x')
+  },
+  'an attachment': (_, res) => void res.attachment('naïve ☃.txt').send('x'),
+  'fields of a late kind: appended and linked': (_, res) =>
+    void res.append('Warning', 'one').append('Warning', 'two').links({ next: '/2' }).vary('Accept').json([1]),
+  'empty writes between': (_, res) => {
+    res.write('')
+    res.write('a')
+    res.write(Buffer.alloc(0))
+    res.end('')
+  },
+  'a buffer that is used again after its write': (_, res) => {
+    const piece = Buffer.from('aaaa')
+    res.write(piece, () => {
+      piece.fill('b')
+      res.write(piece, () => {
+        piece.fill('c')
+        res.end()
+      })
+    })
+  },
   'a redirect': (_, res) => res.redirect(303, '/charges/1'),
   'a file': (_, res) => res.sendFile(file),
   'two cookies': (_, res) => void res.cookie('a', '1').cookie('b', '2').json({}),
