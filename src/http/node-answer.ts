@@ -1,7 +1,23 @@
 /** Writes an answer of the protocol to a Node response. */
+import { ServerResponse } from 'node:http'
 import { isOfThisSending } from './headers.ts'
 import type { NodeRequest, NodeResponse } from './node-request.ts'
 import type { ProtocolAnswer } from './protocol.ts'
+
+const textBytesMax = 16 * 1024
+const nodeEnd: unknown = ServerResponse.prototype.end
+
+/**
+ * How to give octets to an `end`. Node's own sends a text in one write with the head, and octets in two; latin1 is
+ * octets as text. A middleware that wrapped it gets octets.
+ */
+export function endArgumentsOf(
+  end: unknown,
+  octets: Uint8Array,
+): [chunk: string, encoding: 'latin1'] | [chunk: Uint8Array, encoding: 'utf8'] {
+  if (end !== nodeEnd || octets.length > textBytesMax) return [octets, 'utf8']
+  return [Buffer.from(octets.buffer, octets.byteOffset, octets.length).toString('latin1'), 'latin1']
+}
 
 /**
  * Sends an answer. Fields that were set for this sending (CORS, cookies, request ids) stay; others that a handler
@@ -19,7 +35,8 @@ export function sendAnswer(response: NodeResponse, answer: ProtocolAnswer): void
     response.setHeader(name, lines.length === 1 ? (lines[0] as string) : lines)
   }
   response.statusCode = answer.status
-  response.end(answer.body)
+  const [chunk, encoding] = endArgumentsOf(response.end, answer.body)
+  ;(response as ServerResponse).end(chunk, encoding)
 }
 
 /** Takes away what a handler set, so that another answer can take the place of its own. */

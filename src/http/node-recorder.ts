@@ -12,7 +12,7 @@
  */
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { HeaderLine } from '../core/outcome.ts'
-import { clearAnswer, sendAnswer } from './node-answer.ts'
+import { clearAnswer, endArgumentsOf, sendAnswer } from './node-answer.ts'
 import type { NodeResponse } from './node-request.ts'
 import type { CapturedAnswer, ProtocolAnswer } from './protocol.ts'
 
@@ -49,6 +49,13 @@ interface Writable {
   removeHeader(name: string): void
 }
 
+const recorderOf = Symbol('retrysafe.recorder')
+
+/** A response that is being recorded. */
+interface Recorded extends Writable {
+  [recorderOf]: NodeRecorder
+}
+
 /** Starts recording; from here on the response belongs to the handler. */
 export function recordResponse(response: NodeResponse, recording: Recording): void {
   new NodeRecorder(response, recording).install()
@@ -81,43 +88,82 @@ class NodeRecorder {
   }
 
   install(): void {
-    const writable = this.#writable
-    const original = this.#original
-    const guarded =
-      <Arguments extends unknown[], Result>(method: (...given: Arguments) => Result) =>
-      (...given: Arguments): Result => {
-        if (this.#phase !== 'open' && !this.#passing) throw headersSentError()
-        return method.apply(writable, given)
-      }
-    writable.writeHead = (status, ...rest) =>
-      this.#passing ? original.writeHead.call(writable, status, ...rest) : this.#writeHead(status, rest)
-    writable.write = (chunk, ...rest) =>
-      this.#passing ? original.write.call(writable, chunk, ...rest) : this.#write(chunk, rest)
-    writable.end = (...given) => (this.#passing ? original.end.call(writable, ...given) : this.#end(given))
-    writable.flushHeaders = () => {
-      if (this.#passing) original.flushHeaders.call(writable)
-      else this.#flushHeaders()
-    }
-    writable.setHeader = guarded(original.setHeader)
-    writable.removeHeader = guarded(original.removeHeader)
-    if (typeof original.appendHeader === 'function') writable.appendHeader = guarded(original.appendHeader)
-    Object.defineProperties(this.#response, {
-      headersSent: {
-        configurable: true,
-        // A layer below, such as compression, must see what has really left, or it would not set its fields.
-        get: () => (this.#phase !== 'open' && !this.#passing) || this.#reads('headersSent'),
-      },
-      writableEnded: {
-        configurable: true,
-        get: () => this.#phase === 'ended' || this.#reads('writableEnded'),
-      },
-    })
-    this.#response.once('close', () => {
-      this.#clientLeft = true
-      // A pipe stops here, also one that has not brought a piece yet.
-      this.#begun = this.#phase !== 'open' || this.#response.listenerCount('unpipe') > 0
-      this.#watchHandler(this.#writes)
-    })
+    const recorded = this.#response as unknown as Recorded
+    recorded[recorderOf] = this
+    const { writeHead, write, end, flushHeaders, setHeader, appendHeader, removeHeader } =
+      NodeRecorder.#methods
+    recorded.writeHead = writeHead
+    recorded.write = write
+    recorded.end = end
+    recorded.flushHeaders = flushHeaders
+    recorded.setHeader = setHeader
+    recorded.removeHeader = removeHeader
+    if (typeof this.#original.appendHeader === 'function') recorded.appendHeader = appendHeader
+    Object.defineProperty(recorded, 'headersSent', NodeRecorder.#headersSent)
+    Object.defineProperty(recorded, 'writableEnded', NodeRecorder.#writableEnded)
+    this.#response.on('close', NodeRecorder.#onClose)
+  }
+
+  /** Shared by all responses: functions made anew for each would cost more than the rest of the recorder. */
+  static readonly #methods: Writable & ThisType<Recorded> = {
+    writeHead(status, ...rest) {
+      const recorder = this[recorderOf]
+      if (recorder.#passing) return recorder.#original.writeHead.call(this, status, ...rest)
+      return recorder.#writeHead(status, rest)
+    },
+    write(chunk, ...rest) {
+      const recorder = this[recorderOf]
+      if (recorder.#passing) return recorder.#original.write.call(this, chunk, ...rest)
+      return recorder.#write(chunk, rest)
+    },
+    end(...given) {
+      const recorder = this[recorderOf]
+      return recorder.#passing ? recorder.#original.end.apply(this, given) : recorder.#end(given)
+    },
+    flushHeaders() {
+      const recorder = this[recorderOf]
+      if (recorder.#passing) recorder.#original.flushHeaders.call(this)
+      else recorder.#flushHeaders()
+    },
+    setHeader(name, value) {
+      return this[recorderOf].#whileOpen().setHeader.call(this, name, value)
+    },
+    appendHeader(name, value) {
+      return this[recorderOf].#whileOpen().appendHeader.call(this, name, value)
+    },
+    removeHeader(name) {
+      this[recorderOf].#whileOpen().removeHeader.call(this, name)
+    },
+  }
+
+  static readonly #headersSent: PropertyDescriptor & ThisType<Recorded> = {
+    configurable: true,
+    // A layer below, such as compression, must see what has really left, or it would not set its fields.
+    get() {
+      const recorder = this[recorderOf]
+      return (recorder.#phase !== 'open' && !recorder.#passing) || recorder.#reads('headersSent')
+    },
+  }
+
+  static readonly #writableEnded: PropertyDescriptor & ThisType<Recorded> = {
+    configurable: true,
+    get() {
+      const recorder = this[recorderOf]
+      return recorder.#phase === 'ended' || recorder.#reads('writableEnded')
+    },
+  }
+
+  static #onClose(this: unknown): void {
+    const recorder = (this as Recorded)[recorderOf]
+    recorder.#clientLeft = true
+    // A pipe stops here, also one that has not brought a piece yet.
+    recorder.#begun = recorder.#phase !== 'open' || recorder.#response.listenerCount('unpipe') > 0
+    recorder.#watchHandler(recorder.#writes)
+  }
+
+  #whileOpen(): Writable {
+    if (this.#phase !== 'open' && !this.#passing) throw headersSentError()
+    return this.#original
   }
 
   /** The property as Node's own class computes it. */
@@ -220,13 +266,18 @@ class NodeRecorder {
     }
     if (this.#phase === 'open') this.#fixHead()
     this.#phase = 'ended'
-    const last = chunk === undefined ? undefined : asOctets(chunk, encoding)
-    if (last !== undefined && last.length > 0) this.#keep(last)
-    void this.#settle(last, callback)
+    const octets = chunk === undefined ? noOctets : asOctets(chunk, encoding)
+    if (octets.length > 0) this.#keep(octets)
+    // Passed on as it came: Node sends a text in one write with the head.
+    void this.#settle(octets.length === 0 ? undefined : chunk, encoding, callback)
     return this.#response
   }
 
-  async #settle(last: Uint8Array | undefined, callback: Callback | undefined): Promise<void> {
+  async #settle(
+    last: Chunk | undefined,
+    encoding: BufferEncoding | undefined,
+    callback: Callback | undefined,
+  ): Promise<void> {
     const { status, headers } = this.#head as { status: number; headers: HeaderLine[] }
     const bodiless = status === 204 || status === 304
     const body = bodiless ? noOctets : this.#omitted ? 'omitted' : joined(this.#pieces)
@@ -241,7 +292,7 @@ class NodeRecorder {
     }
     this.#passing = true
     try {
-      if (instead === undefined) this.#release(last, callback)
+      if (instead === undefined) this.#release(last, encoding, callback)
       else this.#replace(instead, callback)
     } catch {
       // Node takes the handler's head only now, and refuses it; the handler is gone, so nobody could catch that.
@@ -249,17 +300,20 @@ class NodeRecorder {
     }
   }
 
-  #release(last: Uint8Array | undefined, callback: Callback | undefined): void {
+  #release(
+    last: Chunk | undefined,
+    encoding: BufferEncoding | undefined,
+    callback: Callback | undefined,
+  ): void {
     const held = this.#held
     const { write, end } = this.#original
-    if (held === undefined) {
-      end.call(this.#writable, last, callback)
-    } else if (last === undefined || last.length === 0) {
+    if (last === undefined) {
       end.call(this.#writable, held, callback)
-    } else {
-      write.call(this.#writable, held)
-      end.call(this.#writable, last, callback)
+      return
     }
+    if (held !== undefined) write.call(this.#writable, held)
+    if (typeof last === 'string') end.call(this.#writable, last, encoding, callback)
+    else end.call(this.#writable, ...endArgumentsOf(end, last), callback)
   }
 
   /** Where the head has left, only a broken connection tells the client that this answer does not count. */
