@@ -5,7 +5,7 @@ import { load, settleKeys } from './load.ts'
 import { type Case, inRounds, type Pace, type Question, type Row } from './rounds.ts'
 import { withScratch } from './scratch.ts'
 
-const settledKeys = 100
+const settledKeys = 50
 
 async function measureWith(start: typeof startChild, file: string, pace: Pace): Promise<readonly Row[]> {
   const upstream = await start('upstream-server.ts', [])

@@ -5,7 +5,7 @@ import { load, settleKeys } from './load.ts'
 import { type Case, inRounds, type Pace, type Question, type Row } from './rounds.ts'
 
 const frameworks = ['express', 'fastify', 'hono', 'node'] as const
-const settledKeys = 100
+const settledKeys = 50
 
 function casesOf(
   framework: string,

@@ -8,7 +8,7 @@ export async function withScratch<Result>(
 ): Promise<Result> {
   const root = join(import.meta.dirname, '..', '.scratch')
   mkdirSync(root, { recursive: true })
-  const folder = mkdtempSync(join(root, 'bench-'))
+  const folder = mkdtempSync(join(root, `bench-${process.pid}-`))
   try {
     return await use((name) => join(folder, name))
   } finally {

@@ -8,6 +8,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 const root = join(import.meta.dirname, '..', '..')
 
 interface Ended {
+  readonly pid: number
   readonly code: number
   readonly stdout: string
   readonly stderr: string
@@ -15,15 +16,19 @@ interface Ended {
 
 function bench(...args: string[]): Promise<Ended> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [join(root, 'bench', 'run.ts'), ...args], (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
-    })
+    const child = execFile(
+      process.execPath,
+      [join(root, 'bench', 'run.ts'), ...args],
+      (error, stdout, stderr) => {
+        resolve({ pid: child.pid as number, code: error === null ? 0 : Number(error.code), stdout, stderr })
+      },
+    )
   })
 }
 
-function leftFolders(): string[] {
+function leftFolders(pid: number): string[] {
   try {
-    return readdirSync(join(root, '.scratch')).filter((name) => name.startsWith('bench-'))
+    return readdirSync(join(root, '.scratch')).filter((name) => name.startsWith(`bench-${pid}-`))
   } catch {
     return []
   }
@@ -57,8 +62,7 @@ describe('npm run bench', () => {
       const folder = mkdtempSync(join(tmpdir(), 'retrysafe-bench-'))
       onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
       const file = join(folder, 'out.json')
-      const leftBefore = leftFolders()
-      const { code, stdout, stderr } = await bench(name, '--quick', '--json', file)
+      const { pid, code, stdout, stderr } = await bench(name, '--quick', '--json', file)
       expect({
         code,
         stderr: stderr.replaceAll(/^.*ExperimentalWarning.*\n.*--trace-warnings.*\n/gm, ''),
@@ -92,7 +96,7 @@ describe('npm run bench', () => {
         answer.rows.map((row: { case: string; concurrency: number }) => `${row.case} ${row.concurrency}`),
       )
       expect(rowsOf.size).toBe(answer.rows.length)
-      expect(leftFolders().filter((left) => !leftBefore.includes(left))).toEqual([])
+      expect(leftFolders(pid)).toEqual([])
     },
     60_000,
   )
