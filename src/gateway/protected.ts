@@ -8,6 +8,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { lengthPrefixed } from '../core/bytes.ts'
 import type { HeaderLine } from '../core/outcome.ts'
 import type { HttpEngine } from '../http/options.ts'
+import { unprotectedLine } from '../http/headers.ts'
 import { createGuard, type GuardedRun, type HttpGuard, type ProtocolAnswer } from '../http/protocol.ts'
 import { type Collected, sendAndCollect } from './collect.ts'
 import type { GatewayConfig, RouteOptions } from './config.ts'
@@ -133,6 +134,7 @@ function reply(exchange: Exchange, answer: ProtocolAnswer): 'answered' {
 async function runUnprotected(given: Protecting, body: Buffer): Promise<void> {
   const { exchange, target, upstream } = given
   exchange.log({ event: 'unprotected', code: 'store-unavailable' })
+  exchange.response.setHeader(...unprotectedLine)
   await passThrough({ upstream, exchange, target: target.target, finishesAlone: true, body })
 }
 

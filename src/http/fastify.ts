@@ -6,6 +6,7 @@ import type {} from 'fastify'
 import { InvalidOptionError } from '../core/errors.ts'
 import { readNodeKey, recordNode } from './node-guard.ts'
 import { invite, targetOf } from './node-request.ts'
+import { unprotectedLine } from './headers.ts'
 import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
 import { resolvePrincipal } from './principal.ts'
 import { createGuard, type HttpGuard, type IdempotencyContext, type ProtocolAnswer } from './protocol.ts'
@@ -176,6 +177,7 @@ async function decide(
     case 'answer':
       return sendReply(reply, opened.answer)
     case 'unprotected':
+      reply.header(...unprotectedLine)
       return undefined
     case 'run':
       request.idempotency = opened.run

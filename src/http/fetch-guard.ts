@@ -7,7 +7,13 @@ import type { GuardedRun, HttpGuard } from './protocol.ts'
 
 export type FetchOpened =
   /** Call the handler with this request: under an attempt, or unprotected. */
-  | { readonly kind: 'run'; readonly request: Request; readonly run: GuardedRun | undefined }
+  | {
+      readonly kind: 'run'
+      readonly request: Request
+      /** `undefined`: not guarded, or unprotected because the store is down. */
+      readonly run: GuardedRun | undefined
+      readonly unprotected?: true
+    }
   | { readonly kind: 'answer'; readonly response: Response }
 
 /** Requests that run under an attempt: a second layer further in leaves them alone. */
@@ -47,7 +53,9 @@ export async function openFetch<Subject>(
     case 'unprotected':
     case 'run': {
       const unread = body.kind === 'octets' ? withBody(request, body.octets) : request
-      if (opened.kind === 'unprotected') return { kind: 'run', request: unread, run: undefined }
+      if (opened.kind === 'unprotected') {
+        return { kind: 'run', request: unread, run: undefined, unprotected: true }
+      }
       running.add(unread)
       return { kind: 'run', request: unread, run: opened.run }
     }

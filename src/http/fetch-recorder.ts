@@ -4,6 +4,7 @@
  * one after it is settled.
  */
 import type { HeaderLine } from '../core/outcome.ts'
+import { unprotectedLine } from './headers.ts'
 import { joinPieces } from './fetch-request.ts'
 import type { CapturedAnswer, ProtocolAnswer } from './protocol.ts'
 
@@ -155,6 +156,14 @@ function linesOf(headers: Headers): HeaderLine[] {
 }
 
 const bodiless: ReadonlySet<number> = new Set([204, 205, 304])
+
+/** The response of a handler that ran without protection, with the field that says so. */
+export function markUnprotected(response: Response): Response {
+  // The handler's own fields may be immutable.
+  const marked = new Response(response.body, response)
+  marked.headers.set(...unprotectedLine)
+  return marked
+}
 
 /** An answer of the protocol as a `Response`. */
 export function toFetchResponse(answer: ProtocolAnswer): Response {

@@ -1,6 +1,6 @@
 /** Handlers of the form `(request: Request) => Promise<Response>`, in any runtime that has fetch. */
 import { openFetch, recordingOf } from './fetch-guard.ts'
-import { recordFetchResponse } from './fetch-recorder.ts'
+import { markUnprotected, recordFetchResponse } from './fetch-recorder.ts'
 import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
 import { createGuard, type IdempotencyContext } from './protocol.ts'
 
@@ -35,7 +35,10 @@ export function idempotent(
     const opened = await openFetch(guard, principal, request, request)
     if (opened.kind === 'answer') return opened.response
     const { run } = opened
-    if (run === undefined) return await handler(opened.request, undefined)
+    if (run === undefined) {
+      const response = await handler(opened.request, undefined)
+      return opened.unprotected === true ? markUnprotected(response) : response
+    }
     let response: Response
     try {
       response = await handler(opened.request, run)

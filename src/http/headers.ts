@@ -33,9 +33,13 @@ const deniedNames: ReadonlySet<string> = new Set([
   'tracestate',
   'idempotent-replayed',
   'idempotency-replay-body',
+  'idempotency-unprotected',
 ])
 
 const deniedPrefixes = ['proxy-', 'access-control-', 'ratelimit', 'x-ratelimit-']
+
+/** Marks an answer whose request ran without protection, because the store was down and the options say so. */
+export const unprotectedLine: HeaderLine = ['Idempotency-Unprotected', 'store-unavailable']
 
 /** Whether a field, by its name in lower case, belongs to the current sending and not to the outcome. */
 export function isOfThisSending(name: string): boolean {

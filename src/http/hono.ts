@@ -1,6 +1,7 @@
 /** Hono 4: a middleware for a route or a router. */
 import { openFetch, recordingOf } from './fetch-guard.ts'
 import { recordFetchResponse } from './fetch-recorder.ts'
+import { unprotectedLine } from './headers.ts'
 import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
 import { createGuard, type IdempotencyContext } from './protocol.ts'
 
@@ -43,7 +44,11 @@ export function idempotent<Context extends HonoContext = HonoContext>(
     if (opened.kind === 'answer') return opened.response
     context.req.raw = opened.request
     const { run } = opened
-    if (run === undefined) return await next()
+    if (run === undefined) {
+      await next()
+      if (opened.unprotected === true) context.res.headers.set(...unprotectedLine)
+      return undefined
+    }
     context.set('idempotency', run)
     await next()
     // An error that became an answer is judged by its status, unless that hides it.
@@ -52,6 +57,7 @@ export function idempotent<Context extends HonoContext = HonoContext>(
     // Hono merges the fields of an earlier answer into a later one; this one is already whole.
     context.res = undefined
     context.res = response
+    return undefined
   }
 }
 

@@ -1,4 +1,5 @@
 /** The protocol on a Node request and response: what `node:http`, Express and others of their kind share. */
+import { unprotectedLine } from './headers.ts'
 import type { IdempotentOptions } from './options.ts'
 import { sendAnswer, sendRefusal } from './node-answer.ts'
 import { recordResponse } from './node-recorder.ts'
@@ -24,8 +25,8 @@ export function readNodeKey(guard: HttpGuard, request: NodeRequest): KeyRead {
   return guard.readKey(method, lines)
 }
 
-/** Requests that run under an attempt: a second layer further in leaves them alone. */
-const running = new WeakSet<NodeRequest>()
+/** On requests that run under an attempt: a second layer further in leaves them alone. */
+const running = Symbol('retrysafe.running')
 
 export type NodeOpened =
   /** Call the handler: it runs under this attempt. */
@@ -87,7 +88,7 @@ export async function guardNode<Request extends NodeRequest>(
   run: (guarded: GuardedRun | undefined) => void,
   route?: string,
 ): Promise<void> {
-  if (running.has(request)) return run(undefined)
+  if ((request as { [running]?: true })[running] === true) return run(undefined)
   const field = readNodeKey(guard, request)
   if (field.kind === 'answer') return sendRefusal(request, response, field.answer)
   if (field.kind === 'pass') return run(undefined)
@@ -101,9 +102,10 @@ export async function guardNode<Request extends NodeRequest>(
       response.destroy()
       return
     case 'unprotected':
+      response.setHeader(...unprotectedLine)
       return run(undefined)
     case 'run':
-      running.add(request)
+      ;(request as { [running]?: true })[running] = true
       recordNode(guard, opened.run, response)
       return run(opened.run)
     default:

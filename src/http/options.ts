@@ -68,8 +68,8 @@ export interface IdempotentOptions<Request> extends PolicyOptions {
   /** Decides what an answer leaves behind, instead of the preset's rule. */
   readonly result?: (status: number) => ResultVerdict
   /**
-   * What happens while the store is down: `refuse` with 503 (default), or `run` unprotected, reported as the event
-   * `unprotected`. Never with `required`.
+   * What happens while the store is down: `refuse` with 503 (default), or `run` unprotected, marked in the answer by
+   * `Idempotency-Unprotected` and reported as the event `unprotected`. Never with `required`.
    */
   readonly onStoreError?: 'refuse' | 'run'
   /** Page whose `#<code>` anchors explain the errors. Default: the errors page of this package. */

@@ -479,7 +479,7 @@ describe('the fields of a replay', () => {
 })
 
 describe('onStoreError run', () => {
-  test('lets requests through unprotected, unmarked, and reports each', async () => {
+  test('lets requests through unprotected, marks the answers, and reports each', async () => {
     const listener = vi.fn<(event: { readonly operation: string }) => void>()
     onTestFinished(onEvent('unprotected', listener))
     const contexts: unknown[] = []
@@ -498,6 +498,7 @@ describe('onStoreError run', () => {
         'open',
         undefined,
       ])
+      expect(answer.header('idempotency-unprotected')).toBe('store-unavailable')
     }
     expect(contexts).toEqual([undefined, undefined])
     expect(listener.mock.calls).toEqual([[{ operation: 'POST /x' }], [{ operation: 'POST /x' }]])
