@@ -1,5 +1,5 @@
 /** Fastify 5: a plugin; routes change its options in their `config`. */
-import { Transform } from 'node:stream'
+import { Readable, Transform } from 'node:stream'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 // Only for the declarations below; nothing of Fastify is loaded.
 import type {} from 'fastify'
@@ -195,7 +195,11 @@ function sendReply(reply: FastifyReplyLike, answer: ProtocolAnswer): unknown {
   reply.code(answer.status)
   for (const [name, lines] of values) reply.header(name, lines.length === 1 ? (lines[0] as string) : lines)
   if (answer.body.length === 0) return reply.send()
-  return reply.send(Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.length))
+  const octets = Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.length)
+  if (answer.headers.some(([name]) => name.toLowerCase() === 'content-type')) return reply.send(octets)
+  // Fastify gives octets a media type that the first answer did not have; to a stream it gives none.
+  reply.header('Content-Length', String(octets.length))
+  return reply.send(Readable.from([octets]))
 }
 
 /** Passes a body on to the parser and keeps its octets. */
