@@ -67,7 +67,7 @@ const adapters: Readonly<Record<string, Adapter>> = {
 }
 
 function processOn(store: FaultyStore): Idempotency {
-  const idem = createIdempotency({ store, lease: '200ms', sweep: false })
+  const idem = createIdempotency({ store, lease: '500ms', sweep: false })
   onTestFinished(() => idem.close())
   return idem
 }
@@ -84,9 +84,9 @@ describe.each(Object.entries(adapters))('%s', (_name, start) => {
       return { run: 1 }
     })
     const other = await start(processOn(faultyStore(records)), async () => ({ run: 2 }))
-    stalled.breakAll('request-lost', ['renew'])
     const discarded = post(slow)
     await started.promise
+    stalled.breakAll('request-lost', ['renew'])
     let winner = await post(other)
     while (winner.status === 409) winner = await post(other)
     stalled.heal()
