@@ -1,6 +1,7 @@
 /** Header fields as they pass a gateway: what ends at each hop, and what each hop adds. */
 import type { IncomingMessage } from 'node:http'
 import type { HeaderLine } from '../core/outcome.ts'
+import { connectionOptions } from '../http/headers.ts'
 
 /** Fields that belong to one connection (RFC 9110, section 7.6.1), and those that Node and undici write. */
 const hopByHop: ReadonlySet<string> = new Set([
@@ -16,19 +17,6 @@ const hopByHop: ReadonlySet<string> = new Set([
 ])
 
 const via = '1.1 retrysafe'
-
-const none: ReadonlySet<string> = new Set()
-
-/** Names in lower case that the Connection fields of a message declare as belonging to the connection. */
-function connectionOptions(lines: readonly HeaderLine[]): ReadonlySet<string> {
-  let named: Set<string> | undefined
-  for (const [name, value] of lines) {
-    if (name.length !== 10 || name.toLowerCase() !== 'connection') continue
-    named ??= new Set()
-    for (const option of value.split(',')) named.add(option.trim().toLowerCase())
-  }
-  return named ?? none
-}
 
 function endsHere(lower: string, named: ReadonlySet<string>): boolean {
   // Without its length a message would have another body, so no Connection field takes that away.

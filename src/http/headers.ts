@@ -57,8 +57,8 @@ export function storedHeaders(lines: readonly HeaderLine[]): HeaderLine[] {
 
 const noNames: ReadonlySet<string> = new Set()
 
-/** Fields that Connection declares as belonging to the connection. */
-function connectionOptions(lines: readonly HeaderLine[]): ReadonlySet<string> {
+/** Names in lower case that the Connection fields of a message declare as belonging to the connection. */
+export function connectionOptions(lines: readonly HeaderLine[]): ReadonlySet<string> {
   let named: Set<string> | undefined
   for (const [name, value] of lines) {
     if (name.length !== 10 || name.toLowerCase() !== 'connection') continue
