@@ -5,11 +5,18 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type {} from 'fastify'
 import { InvalidOptionError } from '../core/errors.ts'
 import { readNodeKey, recordNode } from './node-guard.ts'
+import { isRecorded } from './node-recorder.ts'
 import { invite, targetOf } from './node-request.ts'
 import { unprotectedLine } from './headers.ts'
 import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
 import { resolvePrincipal } from './principal.ts'
-import { createGuard, type HttpGuard, type IdempotencyContext, type ProtocolAnswer } from './protocol.ts'
+import {
+  createGuard,
+  type HttpGuard,
+  type IdempotencyContext,
+  type KeyRead,
+  type ProtocolAnswer,
+} from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
 export type { IdempotencyContext } from './protocol.ts'
@@ -117,7 +124,7 @@ function guardRoute(
       payload: NodeJS.ReadableStream,
       next: NextPayload,
     ): void => {
-      const field = readNodeKey(guard, request.raw)
+      const field = readKey(guard, request, reply)
       if (field.kind === 'answer') {
         sendReply(reply, field.answer)
         return
@@ -136,11 +143,16 @@ function guardRoute(
   route.preHandler = appended(
     route.preHandler,
     async (request: FastifyRequestLike, reply: FastifyReplyLike): Promise<unknown> => {
-      const field = readNodeKey(guard, request.raw)
+      const field = readKey(guard, request, reply)
       if (field.kind !== 'key') return undefined
       return await decide(guard, principal, field.key, request, reply, bodies.get(request.raw))
     },
   )
+}
+
+/** Passes a request that a layer around Fastify guards already. */
+function readKey(guard: HttpGuard, request: FastifyRequestLike, reply: FastifyReplyLike): KeyRead {
+  return isRecorded(reply.raw) ? { kind: 'pass' } : readNodeKey(guard, request.raw)
 }
 
 type NextPayload = (error: Error | null, payload?: NodeJS.ReadableStream) => void

@@ -2,7 +2,7 @@
 import { unprotectedLine } from './headers.ts'
 import type { IdempotentOptions } from './options.ts'
 import { sendAnswer, sendRefusal } from './node-answer.ts'
-import { recordResponse } from './node-recorder.ts'
+import { isRecorded, recordResponse } from './node-recorder.ts'
 import {
   fieldLines,
   mayHaveLostFields,
@@ -24,9 +24,6 @@ export function readNodeKey(guard: HttpGuard, request: NodeRequest): KeyRead {
   }
   return guard.readKey(method, lines)
 }
-
-/** On requests that run under an attempt: a second layer further in leaves them alone. */
-const running = Symbol('retrysafe.running')
 
 export type NodeOpened =
   /** Call the handler: it runs under this attempt. */
@@ -88,7 +85,7 @@ export async function guardNode<Request extends NodeRequest>(
   run: (guarded: GuardedRun | undefined) => void,
   route?: string,
 ): Promise<void> {
-  if ((request as { [running]?: true })[running] === true) return run(undefined)
+  if (isRecorded(response)) return run(undefined)
   const field = readNodeKey(guard, request)
   if (field.kind === 'answer') return sendRefusal(request, response, field.answer)
   if (field.kind === 'pass') return run(undefined)
@@ -105,7 +102,6 @@ export async function guardNode<Request extends NodeRequest>(
       response.setHeader(...unprotectedLine)
       return run(undefined)
     case 'run':
-      ;(request as { [running]?: true })[running] = true
       recordNode(guard, opened.run, response)
       return run(opened.run)
     default:

@@ -56,6 +56,11 @@ interface Recorded extends Writable {
   [recorderOf]: NodeRecorder
 }
 
+/** Whether a response is being recorded already: a second layer further in leaves it alone. */
+export function isRecorded(response: NodeResponse): boolean {
+  return (response as unknown as Partial<Recorded>)[recorderOf] !== undefined
+}
+
 /** Starts recording; from here on the response belongs to the handler. */
 export function recordResponse(response: NodeResponse, recording: Recording): void {
   new NodeRecorder(response, recording).install()

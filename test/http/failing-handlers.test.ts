@@ -1,9 +1,11 @@
 /** Handlers that throw, break off or misuse their response: every key ends settled, and nothing runs twice unasked. */
 import express from 'express'
+import Fastify from 'fastify'
 import { Hono } from 'hono'
 import { HTTPException } from 'hono/http-exception'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { idempotent as idempotentExpress } from '../../src/http/express.ts'
+import { idempotency } from '../../src/http/fastify.ts'
 import { idempotent as idempotentFetch } from '../../src/http/fetch.ts'
 import { idempotent as idempotentHono } from '../../src/http/hono.ts'
 import { idempotent as idempotentNode } from '../../src/http/node.ts'
@@ -261,6 +263,22 @@ describe('a layer inside a layer', () => {
       response.status(201).json({ run: ++ran })
     })
     const { origin } = await serve(app)
+    expect(await post(origin)).toMatchObject({ status: 201, replayed: false })
+    expect(await post(origin)).toMatchObject({ status: 201, replayed: true })
+    expect(ran).toBe(1)
+  })
+
+  test('fastify inside a plain listener: the outer one guards', async () => {
+    const idem = instance()
+    const app = Fastify()
+    onTestFinished(() => app.close())
+    let ran = 0
+    await app.register(idempotency, { idem, principal: 'anonymous' })
+    app.post('/x', async (_request, reply) => await reply.code(201).send({ run: ++ran }))
+    await app.ready()
+    const { origin } = await serve(
+      idempotentNode(idem, { principal: 'anonymous' }, (request, response) => app.routing(request, response)),
+    )
     expect(await post(origin)).toMatchObject({ status: 201, replayed: false })
     expect(await post(origin)).toMatchObject({ status: 201, replayed: true })
     expect(ran).toBe(1)
