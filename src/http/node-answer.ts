@@ -45,8 +45,10 @@ export function clearAnswer(response: NodeResponse): void {
     if (!isOfThisSending(name) && name !== 'vary') response.removeHeader(name)
   }
   if (!('stream' in response)) response.statusMessage = ''
-  // Set by the handler for its own answer, although they are of a sending.
-  for (const name of ['content-length', 'transfer-encoding', 'trailer']) response.removeHeader(name)
+  // Set by the handler for its own answer, although they are of a sending. A session must not begin with an
+  // attempt that is discarded.
+  for (const name of ['content-length', 'transfer-encoding', 'trailer', 'set-cookie'])
+    response.removeHeader(name)
 }
 
 /** Refuses a request whose body may still be coming: the connection is not used again. */

@@ -508,7 +508,10 @@ describe('the answer waits for its record', () => {
         inHandler.resolve()
         await goOn.promise
       }
-      res.status(200 + run).json({ run })
+      res
+        .status(200 + run)
+        .cookie('session', String(run))
+        .json({ run })
     }
     const rerun = { onUnknown: 'rerun', lease: 10_000 } as const
     const one = await serve(appOf(handler, on(store), rerun))
@@ -522,6 +525,7 @@ describe('the answer waits for its record', () => {
     const loser = await slow
     expect([loser.status, loser.body.toString()]).toEqual([202, '{"run":2}'])
     expect(loser.header('idempotent-replayed')).toBe('true')
+    expect(loser.header('set-cookie')).toBeUndefined()
     expect(ran).toBe(2)
   })
 
