@@ -141,6 +141,19 @@ export function fromBase64Url(text: string): Uint8Array {
   return bytes
 }
 
+/**
+ * The first 128 bits of a digest, as 22 characters of base64url. Enough for identity: to reach another caller's
+ * record takes a second preimage among all records (2^128 divided by their number), and a collision (2^64) joins
+ * only keys or requests that the same caller chose. Half the octets are half the index in every store.
+ *
+ * @example
+ * first128Bits(digest(lengthPrefixed(['record', namespace, principal, operation, key])))
+ */
+export function first128Bits(digestText: string): string {
+  const last = sextetOf[digestText.charCodeAt(21)] ?? 0
+  return digestText.slice(0, 21) + (alphabet[last & 0b110000] as string)
+}
+
 function notBase64Url(): UnreadableOutcomeError {
   return new UnreadableOutcomeError('its octets are not base64url')
 }

@@ -5,7 +5,7 @@
  * (`json`, `parts`, `octets`, `none`, `value`), so that no two readings can give one fingerprint. A change to
  * anything below needs a new version number: stored fingerprints are compared as text.
  */
-import { type Digest, lengthPrefixed } from './bytes.ts'
+import { type Digest, first128Bits, lengthPrefixed } from './bytes.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { canonicalValue } from './canonical-value.ts'
 import { isJson, isUtf8, type MediaType, mediaTypeText, parseMediaType } from './media-type.ts'
@@ -105,7 +105,7 @@ function made(fingerprint: Fingerprint): ValueFingerprint {
 type Parts = (string | Uint8Array)[]
 
 function fingerprintOf(digest: Digest, parts: Parts): Fingerprint {
-  return `${version}.${digest(lengthPrefixed(['fingerprint', version, ...parts]))}` as Fingerprint
+  return `${version}.${first128Bits(digest(lengthPrefixed(['fingerprint', version, ...parts])))}` as Fingerprint
 }
 
 function headParts(request: RequestHead, mediaType: MediaType | undefined): Parts {

@@ -2,7 +2,8 @@
  * The stored form of an outcome: one versioned envelope for values, responses with their octets, and errors.
  *
  *   octet 0      version, 1
- *   octet 1      kind: 1 value, 2 response, 3 error, 4 marker (the value could not be stored)
+ *   octet 1      kind: 1 value, 2 response, 3 error, 4 marker (the value could not be stored), 5 value that a
+ *                database wrote as plain JSON
  *   octets 2..5  length of the head, big-endian
  *   head         JSON, UTF-8
  *   rest         the response's body, untouched
@@ -48,8 +49,15 @@ export type Outcome = ValueOutcome | ResponseOutcome | ErrorOutcome | MarkerOutc
 
 const version = 1
 const headAt = 6
-const kindOctets = { value: 1, response: 2, error: 3, unstorable: 4 } as const
+const kindOctets = { value: 1, response: 2, error: 3, unstorable: 4, json: 5 } as const
 const headBytesMax = 256 * 1024
+
+/**
+ * The first two octets of an outcome whose head is plain JSON and nothing else, for a database that writes one
+ * itself. The length of the head (32 bits, big-endian) and the head follow. A member that looks like a tag of
+ * `encodeValue` is data there.
+ */
+export const jsonOutcomePrefix: readonly [version: number, kind: number] = [version, kindOctets.json]
 const messageCharactersMax = 4096
 
 const utf8 = new TextEncoder()
@@ -106,6 +114,8 @@ export function decodeOutcome(bytes: Uint8Array): Outcome {
   switch (kind) {
     case kindOctets.value:
       return { kind: 'value', value: decodeValue(head) }
+    case kindOctets.json:
+      return { kind: 'value', value: readJson(head) }
     case kindOctets.response:
       return readResponse(readObject(head), body)
     case kindOctets.error:
@@ -157,13 +167,16 @@ function readText(octets: Uint8Array): string {
   }
 }
 
-function readObject(head: string): Record<string, unknown> {
-  let parsed: unknown
+function readJson(head: string): unknown {
   try {
-    parsed = JSON.parse(head)
+    return JSON.parse(head)
   } catch {
     throw new UnreadableOutcomeError('its head is not JSON')
   }
+}
+
+function readObject(head: string): Record<string, unknown> {
+  const parsed = readJson(head)
   if (typeof parsed !== 'object' || parsed === null) throw new UnreadableOutcomeError('its head is no object')
   return parsed as Record<string, unknown>
 }

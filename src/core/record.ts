@@ -18,10 +18,10 @@
 declare const recordIdBrand: unique symbol
 declare const fingerprintBrand: unique symbol
 
-/** Digest of the length-prefixed scope and key, 43 base64url characters. */
+/** 128 bits of the digest of the length-prefixed scope and key, 22 base64url characters. */
 export type RecordId = string & { readonly [recordIdBrand]: 'RecordId' }
 
-/** Versioned digest of a request: `1.` and 43 base64url characters. */
+/** Versioned digest of a request: `1.` and 22 base64url characters. */
 export type Fingerprint = string & { readonly [fingerprintBrand]: 'Fingerprint' }
 
 export type Phase = 'running' | 'completed' | 'released' | 'unknown' | 'tombstone'

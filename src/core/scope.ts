@@ -1,5 +1,5 @@
 /** Who asks and for what: the part of a record's identity that is not the key. */
-import { type Digest, lengthPrefixed } from './bytes.ts'
+import { type Digest, first128Bits, lengthPrefixed } from './bytes.ts'
 import { InvalidPrincipalError } from './errors.ts'
 import type { RecordId } from './record.ts'
 
@@ -17,15 +17,15 @@ const tagCharacters = 12
 const principalCharactersMax = 1024
 
 /**
- * The record id of a key in its scope: digest of the length-prefixed tuple, so that no separator inside a part
+ * The record id of a key in its scope: 128 bits of the digest of the length-prefixed tuple, so that no separator inside a part
  * can make two tuples one ("a" + "b:c" is not "a:b" + "c").
  *
  * @example
- * recordId(digest, { namespace: 'shop', principal: user.id, operation: 'charge' }, key) // 43 characters
+ * recordId(digest, { namespace: 'shop', principal: user.id, operation: 'charge' }, key) // 22 characters
  */
 export function recordId(digest: Digest, scope: Scope, key: string): RecordId {
   const { namespace, principal, operation } = scope
-  return digest(lengthPrefixed(['record', namespace, principal, operation, key])) as RecordId
+  return first128Bits(digest(lengthPrefixed(['record', namespace, principal, operation, key]))) as RecordId
 }
 
 /** A short digest of namespace and principal (12 characters, 72 bits), to find one principal's records. */

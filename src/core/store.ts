@@ -13,6 +13,7 @@
  */
 import type { StoreError } from './errors.ts'
 import type { Fingerprint, IdempotencyRecord, Phase, RecordId } from './record.ts'
+import type { SqlTransaction } from './sql.ts'
 
 export interface StoreCapabilities {
   /** `store`: times are the server's. `process`: the store lives in this process and uses its clock. */
@@ -80,6 +81,8 @@ export interface FailedItem {
 export type ClaimReply =
   | { readonly kind: 'claimed' }
   | { readonly kind: 'found'; readonly record: IdempotencyRecord }
+  /** Inside a transaction: another open transaction holds the id, and will make known what it did with it. */
+  | { readonly kind: 'locked' }
   | FailedItem
 
 export type TakeoverReply =
@@ -120,7 +123,10 @@ export interface ListPage {
 
 /** The verbs that a claim, its takeover and its settlement need; also offered inside a transaction. */
 export interface RecordVerbs {
-  /** Inserts the running record (fence 1) where the id is absent; otherwise answers with what is there. */
+  /**
+   * Inserts the running record (fence 1) where the id is absent; otherwise answers with what is there. Inside a
+   * transaction it never waits long for another one: it answers `locked`.
+   */
   claim(claims: readonly Claim[]): Promise<Replies<ClaimReply>>
   /**
    * Replaces a record: fence + 1, new token, new lease, new fingerprint. Refused when the record's token is no
@@ -156,14 +162,21 @@ export interface SweepReply {
   readonly more: boolean
 }
 
-/** What the work inside a transaction asks for: commit with this value, or roll back with that one. */
+/**
+ * What the work inside a transaction asks for: commit with this value, or roll back with that one. A settlement
+ * travels with the commit, so that both can take one round trip; where it is refused, nothing commits.
+ */
 export type TransactionVerdict<Value> =
-  | { readonly kind: 'commit'; readonly value: Value }
+  | { readonly kind: 'commit'; readonly value: Value; readonly settlement?: Settlement }
   | { readonly kind: 'roll-back'; readonly value: Value }
 
-/** How a transaction ended. `unknown`: COMMIT was sent and nobody knows; its connection is destroyed. */
+/**
+ * How a transaction ended. `refused`: the verdict's settlement was, and all was rolled back. `unknown`: COMMIT
+ * was sent and nobody knows; its connection is destroyed.
+ */
 export type TransactionEnd<Value> =
   | { readonly kind: 'committed'; readonly value: Value }
+  | { readonly kind: 'refused' }
   | { readonly kind: 'rolled-back'; readonly value: Value }
   | { readonly kind: 'unknown'; readonly value: Value; readonly error: StoreError }
 
@@ -176,9 +189,46 @@ export interface TransactionalStore<Tx> extends IdempotencyStore {
   transaction<Value>(
     work: (tx: Tx, records: RecordVerbs) => Promise<TransactionVerdict<Value>>,
   ): Promise<TransactionEnd<Value>>
-  /** The verbs inside a transaction that the user opened and will end. */
-  join(tx: Tx): RecordVerbs
+  /**
+   * The verbs inside a transaction that the user opened and will end.
+   *
+   * @throws InvalidOptionError when `tx` is none of this store's database
+   */
+  join(tx: Tx | SqlTransaction): RecordVerbs
+  /**
+   * Whether an error of the user's own statement is the database's wish that the whole transaction be run again
+   * (a serialization failure, a deadlock).
+   */
+  asksForRetry?(error: unknown): boolean
+  /** Runs a statement of the user's inside a transaction, with the value that `once` would give. */
+  execute?(tx: Tx, statement: Statement): Promise<unknown>
+  /**
+   * Where the database can: claim, a statement of the user's and its outcome in one round trip that commits by
+   * itself. Never rejects with the statement's own error: what it refuses is tried again in a transaction, which
+   * tells why.
+   */
+  once?(once: StatementOnce): Promise<StatementEnd>
 }
+
+/** One statement of the user's, in the dialect of the store's database. */
+export interface Statement {
+  readonly text: string
+  readonly values: readonly unknown[]
+}
+
+export interface StatementOnce {
+  readonly statement: Statement
+  readonly claim: Claim
+  readonly retentionMs: number
+  readonly tombstoneMs: number
+}
+
+export type StatementEnd =
+  | { readonly kind: 'applied'; readonly outcome: Uint8Array }
+  /** Nothing happened: the key is not free, or the statement failed. */
+  | { readonly kind: 'refused' }
+  /** The statement was sent and nobody knows. */
+  | { readonly kind: 'unknown'; readonly error: StoreError }
 
 /** Whether a store can take part in transactions; narrows its type. */
 export function joinsTransaction(store: IdempotencyStore): store is TransactionalStore<unknown> {

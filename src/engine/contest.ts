@@ -44,6 +44,7 @@ export async function contest(verbs: ContestVerbs, claim: Claim, onUnknown: OnUn
       case 'claim': {
         const { reply, now } = await verbs.claim(claim)
         if (reply.kind === 'claimed') return { kind: 'won', fence: 1, reconcile: false }
+        if (reply.kind === 'locked') return { kind: 'in-progress', leaseLeftMs: claim.leaseMs, token: '' }
         found = { record: reply.record, now }
         break
       }

@@ -10,6 +10,7 @@ import type { Outcome } from '../core/outcome.ts'
 import type { Fingerprint } from '../core/record.ts'
 import type { Runtime } from '../core/runtime.ts'
 import { checkPrincipal, principalTag, recordId } from '../core/scope.ts'
+import type { SqlTransaction } from '../core/sql.ts'
 import { type IdempotencyStore, joinsTransaction, type TransactionalStore } from '../core/store.ts'
 import type { BeginRequest, Begun, Reconcile } from './attempt.ts'
 import { createCoalescer } from './coalescer.ts'
@@ -40,7 +41,7 @@ import {
 } from './policy.ts'
 import type { Call } from './rounds.ts'
 import { startSweeper, sweepTurn } from './sweeper.ts'
-import { transact, type Transacted, transactWithin } from './transaction-mode.ts'
+import { transact, type Transacted, transactStatement, transactWithin } from './transaction-mode.ts'
 import { createWaiters } from './waiters.ts'
 
 export interface IdempotencyOptions<Store extends IdempotencyStore = IdempotencyStore> extends PolicyOptions {
@@ -60,6 +61,12 @@ export interface IdempotencyOptions<Store extends IdempotencyStore = Idempotency
 export interface WithinCall<Input> extends Omit<OperationCall<Input>, 'signal'>, PolicyOptions {
   /** The operation's name, part of the scope. */
   readonly operation: string
+}
+
+/** Options of `statement`. */
+export interface StatementOptions<Input> extends PolicyOptions {
+  /** The part of the input that makes two requests the same. Default: all of it. */
+  readonly fingerprint?: (input: Input) => unknown
 }
 
 /** `Tx` is the store's transaction handle; `never` for stores that join no transaction. */
@@ -99,13 +106,29 @@ export interface Idempotency<Tx = never> extends AsyncDisposable {
     handler: (input: Input, run: TransactionRun<Tx>) => Promise<Output> | Output,
   ): Operation<Input, Output>
   /**
+   * An operation that is one statement. On Postgres claim, statement and outcome are one round trip and one
+   * commit; elsewhere they are a transaction. Its value is the rows that the statement returns, as JSON: write
+   * `RETURNING`, and cast what JSON cannot carry (a `bigint` over 2^53) to text.
+   *
+   * @throws InvalidOptionError also where the store runs no statements
+   * @example
+   * const order = idem.statement('order', 'INSERT INTO orders (customer) VALUES ($1) RETURNING id',
+   *   (input: Order) => [input.customer])
+   */
+  statement<Input, Row = Record<string, unknown>>(
+    name: string,
+    text: string,
+    values: (input: Input) => readonly unknown[],
+    options?: StatementOptions<Input>,
+  ): Operation<Input, Row[]>
+  /**
    * Runs `work` once for a key inside a transaction that the caller opened and will end. It waits for nothing
    * and retries nothing; do not report success before the transaction has committed.
    *
    * @throws as `run`; RetryTransactionError when the whole transaction must be tried again
    */
   within<Input, Output>(
-    tx: Tx,
+    tx: Tx | SqlTransaction,
     call: WithinCall<Input>,
     work: () => Promise<Output> | Output,
   ): Promise<OperationResult<Output>>
@@ -124,6 +147,7 @@ export interface Idempotency<Tx = never> extends AsyncDisposable {
 
 const instanceOptionNames = ['store', 'namespace', 'secret', 'sweep', ...policyOptionNames]
 const operationOptionNames = ['onError', 'fingerprint', 'reconcile', ...policyOptionNames]
+const statementOptionNames = ['fingerprint', ...policyOptionNames]
 const withinCallNames = ['operation', 'key', 'principal', 'input', ...policyOptionNames]
 const keyLimits = { lengthMin: 1, lengthMax: 255 }
 const operationNameMax = 255
@@ -275,8 +299,32 @@ export function createIdempotency<Tx>(
       })
     },
 
+    statement<Input, Row>(
+      name: string,
+      text: string,
+      values: (input: Input) => readonly unknown[],
+      given: StatementOptions<Input> = {},
+    ): Operation<Input, Row[]> {
+      checkName('operation', name)
+      if (typeof text !== 'string' || text.trim() === '') {
+        throw new InvalidOptionError('text', 'must be one SQL statement', text)
+      }
+      if (typeof values !== 'function') throw new InvalidOptionError('values', 'must be a function', values)
+      refuseUnknownOptions(`statement '${name}'`, given, statementOptionNames)
+      const policy = resolvePolicy(given, operationPolicy)
+      const joined = transactionalStore()
+      if (joined.execute === undefined) {
+        throw new InvalidOptionError('store', `runs no statements (${store.name}); use transaction() instead`)
+      }
+      return operationOf(name, async (operation) => {
+        const statement = { text, values: values(operation.input) }
+        const call = operationCall(name, given, policy, operation)
+        return resultOfTransacted<Row[]>(await transactStatement(call, joined, statement))
+      })
+    },
+
     async within<Input, Output>(
-      tx: Tx,
+      tx: Tx | SqlTransaction,
       given: WithinCall<Input>,
       work: () => Promise<Output> | Output,
     ): Promise<OperationResult<Output>> {
@@ -350,6 +398,7 @@ function createMachinery(
     coalescer,
     keeper: createLeaseKeeper(coalescer, clock, timers),
     waiters: createWaiters(coalescer, timers, random),
+    seals: false,
     downstreamKey: (id, name) => digest(lengthPrefixed(['downstream', id, name])),
   }
 }

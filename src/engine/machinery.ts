@@ -15,6 +15,8 @@ export interface Machinery {
   readonly coalescer: Coalescer
   readonly keeper: LeaseKeeper
   readonly waiters: Waiters
+  /** Outcomes are sealed by this process, so that no database can write one by itself. */
+  readonly seals: boolean
   /** A digest of record id and name: equal for every attempt of one key. */
   downstreamKey(id: RecordId, name: string): string
 }

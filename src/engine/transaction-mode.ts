@@ -8,8 +8,18 @@
  */
 import { NotAppliedError, OutcomeUnknownError, RetryTransactionError, StoreError } from '../core/errors.ts'
 import { StoreUnavailableError, UnstorableOutcomeError } from '../core/errors.ts'
-import type { Outcome } from '../core/outcome.ts'
-import type { Claim, RecordVerbs, TransactionalStore, TransactionVerdict } from '../core/store.ts'
+import { decodeOutcome, type Outcome } from '../core/outcome.ts'
+import type {
+  Claim,
+  RecordVerbs,
+  Settlement,
+  Statement,
+  StatementEnd,
+  TransactionalStore,
+  TransactionVerdict,
+} from '../core/store.ts'
+import type { IdempotencyRecord } from '../core/record.ts'
+import type { SqlTransaction } from '../core/sql.ts'
 import { contest, singly } from './contest.ts'
 import { report } from './events.ts'
 import type { FlightControls } from './flights.ts'
@@ -48,6 +58,64 @@ export function transact<Tx>(
   )
 }
 
+/**
+ * Runs one statement and its record, in one round trip where the store can and the key is new; otherwise, and
+ * whenever that is refused, in a transaction like any other work.
+ *
+ * @throws as `transact`; and what the statement itself fails with
+ */
+export function transactStatement<Tx>(
+  call: Call,
+  store: TransactionalStore<Tx>,
+  statement: Statement,
+): Promise<Transacted> {
+  return goRounds<Exclude<Transacted, NotRun>>(call, async (controls) => {
+    const once = await leadOnce(call, store, statement, controls)
+    if (once !== undefined) return once
+    const work = async (tx: Tx): Promise<Outcome> => {
+      if (store.execute === undefined) throw new Error(`The store ${store.name} runs no statements.`)
+      return { kind: 'value', value: await store.execute(tx, statement) }
+    }
+    return await lead(call, store, work, undefined, controls)
+  })
+}
+
+/** `undefined`: it takes a transaction. */
+async function leadOnce<Tx>(
+  call: Call,
+  store: TransactionalStore<Tx>,
+  statement: Statement,
+  controls: FlightControls,
+): Promise<Verdict | undefined> {
+  if (store.once === undefined || call.machinery.seals) return undefined
+  const claim = newClaim(call)
+  const { retentionMs, tombstoneMs } = call.policy
+  const startedAt = call.machinery.runtime.clock.monotonic()
+  const end = await store.once({ statement, claim, retentionMs, tombstoneMs })
+  const applied = await outcomeOnce(call, claim, end)
+  if (applied === undefined) return undefined
+  const verdict: Verdict = { kind: 'executed', outcome: applied }
+  controls.begin({ kind: 'run', leaseLeftMs: () => call.policy.leaseMs })
+  finish(call, controls, verdict, 1, startedAt)
+  return verdict
+}
+
+async function outcomeOnce(call: Call, claim: Claim, end: StatementEnd): Promise<Outcome | undefined> {
+  switch (end.kind) {
+    case 'applied':
+      return decodeOutcome(end.outcome)
+    case 'refused':
+      return undefined
+    case 'unknown': {
+      const found = await resolveUnknownCommit(call, claim, end.error)
+      if (found?.phase !== 'completed') return undefined
+      return decodeOutcome(found.outcome)
+    }
+    default:
+      return end satisfies never
+  }
+}
+
 type Verdict = Exclude<Transacted, NotRun> | LeaderNotRun
 
 async function lead<Tx>(
@@ -72,16 +140,17 @@ async function lead<Tx>(
       controls.begin({ kind: 'run', leaseLeftMs: () => policy.leaseMs })
       const adopted = end.reconcile ? await reconcile?.() : undefined
       const outcome = adopted ?? (await work(tx, end.fence))
-      await settleIn(call, records, claim, outcome)
       const kind = adopted === undefined ? 'executed' : 'replay'
-      return { kind: 'commit', value: { kind, outcome } }
+      return { kind: 'commit', value: { kind, outcome }, settlement: completionOf(call, claim, outcome) }
     })
 
   try {
     // Once the handler has started, nothing is run again within the call.
     const end = await resend(call.machinery.runtime, claimBudgetMs, () =>
       attempt().catch((e: unknown) => {
-        if (started && e instanceof StoreError) throw new NotAppliedError({ cause: e })
+        if (started && (e instanceof StoreError || store.asksForRetry?.(e) === true)) {
+          throw new NotAppliedError({ cause: e })
+        }
         throw e
       }),
     )
@@ -109,7 +178,7 @@ function finish(call: Call, controls: FlightControls, end: Verdict, fence: numbe
   }
 }
 
-async function settleIn(call: Call, records: RecordVerbs, claim: Claim, outcome: Outcome): Promise<void> {
+function completionOf(call: Call, claim: Claim, outcome: Outcome): Settlement {
   const { store } = call.machinery
   const { retentionMs, tombstoneMs } = call.policy
   const fitted = fitOutcome(outcome, store.capabilities.outcomeBytesMax)
@@ -119,17 +188,11 @@ async function settleIn(call: Call, records: RecordVerbs, claim: Claim, outcome:
     throw new UnstorableOutcomeError(reason)
   }
   const { id, token } = claim
-  const { reply } = await singly(records).settle({
-    id,
-    token,
-    to: 'completed',
-    outcome: fitted.bytes,
-    retentionMs,
-    tombstoneMs,
-  })
-  if (reply.kind !== 'settled') {
-    throw new NotAppliedError({ cause: new Error('The record was changed inside its own transaction.') })
-  }
+  return { id, token, to: 'completed', outcome: fitted.bytes, retentionMs, tombstoneMs }
+}
+
+function changedInside(): NotAppliedError {
+  return new NotAppliedError({ cause: new Error('The record was changed inside its own transaction.') })
 }
 
 async function inTransaction<Tx>(
@@ -143,9 +206,11 @@ async function inTransaction<Tx>(
     case 'committed':
     case 'rolled-back':
       return end.value
+    case 'refused':
+      throw changedInside()
     case 'unknown': {
-      const applied = await resolveUnknownCommit(call, claim, end.error)
-      if (applied) return end.value
+      const found = await resolveUnknownCommit(call, claim, end.error)
+      if (found !== undefined) return end.value
       throw new NotAppliedError({ cause: end.error })
     }
     default:
@@ -153,34 +218,41 @@ async function inTransaction<Tx>(
   }
 }
 
-/** Whether the transaction that claimed with `lostClaim` had committed. */
-async function resolveUnknownCommit(call: Call, lostClaim: Claim, error: StoreError): Promise<boolean> {
-  const { coalescer, runtime } = call.machinery
+/** The record that the transaction of `lostClaim` committed; `undefined` when it did not, and never will. */
+async function resolveUnknownCommit(
+  call: Call,
+  lostClaim: Claim,
+  error: StoreError,
+): Promise<IdempotencyRecord | undefined> {
+  const { store, runtime } = call.machinery
   const { id, operation } = call.identity
   const probe = newClaim(call)
+  // Not through the coalescer: this waits for the old transaction, and no neighbour shall wait with it.
+  const verbs = singly(store)
   try {
-    const applied = await resend(runtime, unknownCommitBudgetMs, async () => {
-      const { reply } = await coalescer.claim(probe)
-      if (reply.kind === 'claimed') return false
+    const found = await resend(runtime, unknownCommitBudgetMs, async () => {
+      const { reply } = await verbs.claim(probe)
+      if (reply.kind === 'claimed') return undefined
+      if (reply.kind === 'locked') throw stillOpen()
       const { record } = reply
-      if (record.token === lostClaim.token) return true
-      if (record.token === probe.token) return false
+      if (record.token === lostClaim.token) return record
+      if (record.token === probe.token) return undefined
       // The transaction had superseded an older record, and that one is still here: supersede it too. This
       // waits for the old transaction like the claim does, and is refused when that one committed.
-      const superseded = await coalescer.supersede({ seenToken: record.token, claim: probe })
-      if (superseded.reply.kind === 'superseded') return false
-      const after = superseded.reply.record?.token
-      if (after === lostClaim.token) return true
-      if (after === probe.token) return false
+      const superseded = await verbs.supersede({ seenToken: record.token, claim: probe })
+      if (superseded.reply.kind === 'superseded') return undefined
+      const after = superseded.reply.record
+      if (after?.token === lostClaim.token) return after
+      if (after?.token === probe.token) return undefined
       throw new StoreError('transient', 'The key changes hands while its commit is looked into.')
     })
-    report('unknown-commit', () => ({ id, operation, applied }))
-    if (!applied) {
+    report('unknown-commit', () => ({ id, operation, applied: found !== undefined }))
+    if (found === undefined) {
       const { releaseMarkerMs: markerMs } = call.policy
       const release = { id, token: probe.token, to: 'released', markerMs } as const
-      await resend(runtime, unknownCommitBudgetMs, () => coalescer.settle(release)).catch(() => {})
+      await resend(runtime, unknownCommitBudgetMs, () => verbs.settle(release)).catch(() => {})
     }
-    return applied
+    return found
   } catch (cause) {
     report('unknown-commit', () => ({ id, operation, applied: 'undecided' }))
     throw new OutcomeUnknownError(false, { cause: new AggregateError([error, cause]) })
@@ -196,7 +268,7 @@ async function resolveUnknownCommit(call: Call, lostClaim: Claim, error: StoreEr
 export async function transactWithin<Tx>(
   call: Call,
   store: TransactionalStore<Tx>,
-  tx: Tx,
+  tx: Tx | SqlTransaction,
   work: (fence: number) => Promise<Outcome>,
 ): Promise<Transacted> {
   const records = store.join(tx)
@@ -208,12 +280,22 @@ export async function transactWithin<Tx>(
       return kind === 'in-progress' ? { kind, retryAfterMs: asRetryAfter(asLeaderNotRun(end)) } : end
     }
     const outcome = await work(end.fence)
-    await settleIn(call, records, claim, outcome)
+    const { reply } = await singly(records).settle(completionOf(call, claim, outcome))
+    if (reply.kind !== 'settled') throw changedInside()
     return { kind: 'executed', outcome }
   } catch (error) {
-    if (!(error instanceof StoreError)) throw error
-    throw new RetryTransactionError('The store could not take part in this transaction.', { cause: error })
+    if (error instanceof StoreError) {
+      throw new RetryTransactionError('The store could not take part in this transaction.', { cause: error })
+    }
+    if (store.asksForRetry?.(error) === true) {
+      throw new RetryTransactionError('The database asks for another try.', { cause: error })
+    }
+    throw error
   }
+}
+
+function stillOpen(): StoreError {
+  return new StoreError('transient', 'The transaction whose commit got no answer is still open.')
 }
 
 function asRetryAfter(end: LeaderNotRun): number {

@@ -21,7 +21,7 @@ export async function answerHealth(store: IdempotencyStore, exchange: Exchange):
 async function storeAnswers(store: IdempotencyStore): Promise<boolean> {
   const late = Promise.withResolvers<false>()
   const timer = setTimeout(() => late.resolve(false), answerWithinMs)
-  const absent = randomBytes(32).toString('base64url') as RecordId
+  const absent = randomBytes(16).toString('base64url') as RecordId
   const asked = Promise.resolve()
     .then(() => store.read([absent]))
     .then(

@@ -10,6 +10,7 @@
 import { type Duration, toMilliseconds } from '../core/duration.ts'
 import { ClosedError, InvalidOptionError } from '../core/errors.ts'
 import type { IdempotencyRecord, RecordId } from '../core/record.ts'
+import { isSqlTransaction, type SqlTransaction } from '../core/sql.ts'
 import type { Clock } from '../core/runtime.ts'
 import type {
   Claim,
@@ -23,6 +24,7 @@ import type {
   Replies,
   Settlement,
   SettlementReply,
+  Statement,
   StoreCapabilities,
   SweepReply,
   Takeover,
@@ -39,6 +41,7 @@ import {
   openFile,
   type SqliteDatabase,
   type SqliteTx,
+  type SqliteValue,
 } from './sqlite/driver.ts'
 import { asStoreError } from './sqlite/errors.ts'
 import { FileGuard } from './sqlite/file-guard.ts'
@@ -222,7 +225,17 @@ class SqliteFileStore implements SqliteStore {
     return await this.#transactions.run(work)
   }
 
-  join(tx: SqliteTx): RecordVerbs {
+  async execute(tx: SqliteTx, { text, values }: Statement): Promise<unknown> {
+    return tx
+      .prepare(text)
+      .all(...(values as readonly SqliteValue[]))
+      .map(plainRow)
+  }
+
+  join(tx: SqliteTx | SqlTransaction): RecordVerbs {
+    if (isSqlTransaction(tx)) {
+      throw new InvalidOptionError('tx', 'must be the connection itself on SQLite, with a transaction open')
+    }
     return joinedVerbs(
       tx,
       () => this.#verbsOf(tx),
@@ -322,4 +335,9 @@ class SqliteFileStore implements SqliteStore {
     this.#joined.set(tx, verbs)
     return verbs
   }
+}
+
+/** A row without the prototype that a driver gives it, so that it can be stored as plain data. */
+function plainRow(row: unknown): unknown {
+  return { ...(row as object) }
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { fromBase64Url, lengthPrefixed, textBytes, toBase64Url } from '../../src/core/bytes.ts'
+import { first128Bits, fromBase64Url, lengthPrefixed, textBytes, toBase64Url } from '../../src/core/bytes.ts'
 import { UnreadableOutcomeError } from '../../src/core/errors.ts'
 
 const anyText = fc.oneof(
@@ -10,6 +10,16 @@ const anyText = fc.oneof(
     maxLength: 200,
   }),
 )
+
+describe('first128Bits', () => {
+  it('is the base64url of the first 16 octets', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (octets) => {
+        expect(first128Bits(toBase64Url(octets))).toBe(toBase64Url(octets.subarray(0, 16)))
+      }),
+    )
+  })
+})
 
 describe('lengthPrefixed', () => {
   it('writes a 32-bit length before each part', () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { StoreError } from '../../src/core/errors.ts'
-import type { TransactionalStore } from '../../src/core/store.ts'
+import type { TransactionalStore, TransactionEnd } from '../../src/core/store.ts'
 import { createIdempotency, type Idempotency } from '../../src/engine/idempotency.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { type SqliteTx, sqliteStore } from '../../src/stores/sqlite.ts'
@@ -133,14 +133,18 @@ describe('a commit without an answer', () => {
       const error = new StoreError('lost', 'the connection broke at COMMIT')
       if (applied) {
         const end = await transaction.call(store, work)
-        return { kind: 'unknown', value: end.value as never, error }
+        return { kind: 'unknown', value: valueOf(end) as never, error }
       }
       const end = await transaction.call(store, async (tx, records) => {
         const verdict = await work(tx as SqliteTx, records)
         return { kind: 'roll-back', value: verdict.value }
       })
-      return { kind: 'unknown', value: end.value as never, error }
+      return { kind: 'unknown', value: valueOf(end) as never, error }
     }
+  }
+
+  function valueOf(end: TransactionEnd<unknown>): unknown {
+    return end.kind === 'refused' ? undefined : end.value
   }
 
   test('that had been applied ends as success, once', async () => {

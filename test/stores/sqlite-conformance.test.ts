@@ -25,8 +25,8 @@ for (const [driver, connect] of Object.entries(drivers)) {
       const file = join(folder, 'shop.db')
       const store: SqliteStore =
         driver === 'node:sqlite'
-          ? sqliteStore({ file, clock })
-          : sqliteStore({ open: () => connect(file), clock })
+          ? sqliteStore({ file, clock, busyMsMax: '1s' })
+          : sqliteStore({ open: () => connect(file), clock, busyMsMax: '1s' })
       const db = connect(file)
       db.exec('PRAGMA busy_timeout = 0; PRAGMA journal_mode = WAL; CREATE TABLE orders (text TEXT) STRICT')
       return {

@@ -33,8 +33,8 @@ export function asRow(row: unknown): Row | undefined {
   return Array.isArray(row) ? row : Object.values(row)
 }
 
-/** 256 bits: the last of the 43 characters carries only four of them. */
-const canonicalId = /^[\w-]{42}[AEIMQUYcgkosw048]$/
+/** 128 bits: the last of the 22 characters carries only two of them. */
+const canonicalId = /^[\w-]{21}[AQgw]$/
 
 /**
  * The octets of a record id.
@@ -43,14 +43,14 @@ const canonicalId = /^[\w-]{42}[AEIMQUYcgkosw048]$/
  */
 export function idOctets(id: RecordId): Uint8Array {
   if (typeof id !== 'string' || !canonicalId.test(id)) {
-    throw new StoreError('permanent', 'A record id is not 43 characters of base64url.')
+    throw new StoreError('permanent', 'A record id is not 22 characters of base64url.')
   }
   return Buffer.from(id, 'base64url')
 }
 
 /** The record id of octets read back. */
 export function idText(octets: unknown): RecordId {
-  if (!(octets instanceof Uint8Array) || octets.length !== 32) throw damaged('its id is not 32 octets')
+  if (!(octets instanceof Uint8Array) || octets.length !== 16) throw damaged('its id is not 16 octets')
   return Buffer.from(octets.buffer, octets.byteOffset, octets.length).toString('base64url') as RecordId
 }
 

@@ -3,12 +3,12 @@
  * without other requests' statements landing in its transaction. One at a time; see `WriteTurns`.
  */
 import { type IdempotencyError, OutcomeUnknownError, StoreError } from '../../core/errors.ts'
-import type { RecordVerbs, TransactionEnd, TransactionVerdict } from '../../core/store.ts'
+import type { RecordVerbs, SettlementReply, TransactionEnd, TransactionVerdict } from '../../core/store.ts'
 import { whileBusy } from './busy.ts'
 import { closeQuietly, type Connection, rollBack } from './connection.ts'
 import { hasTransaction, type SqliteDatabase, type SqliteTx } from './driver.ts'
 import { asStoreError } from './errors.ts'
-import { joinedVerbs } from './joined-verbs.ts'
+import { asRecord, joinedVerbs } from './joined-verbs.ts'
 import type { WriteTurns } from './write-turns.ts'
 
 export interface TransactionHost {
@@ -76,12 +76,21 @@ export class Transactions {
       },
     )
     let verdict: TransactionVerdict<Value>
+    let refused = false
     try {
       verdict = await work(db, records)
+      if (verdict.kind === 'commit' && verdict.settlement !== undefined) {
+        const { replies } = await records.settle([verdict.settlement])
+        refused = asRecord(replies[0] as SettlementReply).kind !== 'settled'
+      }
     } finally {
       ended = true
     }
     if (hasTransaction(db) === false) throw endedByHand()
+    if (refused) {
+      rollBack(db)
+      return { kind: 'refused' }
+    }
     if (verdict.kind === 'roll-back') {
       rollBack(db)
       return { kind: 'rolled-back', value: verdict.value }

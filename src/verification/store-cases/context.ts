@@ -85,7 +85,7 @@ export interface Context {
 }
 
 export function newId(): RecordId {
-  return randomBytes(32).toString('base64url') as RecordId
+  return randomBytes(16).toString('base64url') as RecordId
 }
 
 export function newToken(): string {
@@ -93,7 +93,7 @@ export function newToken(): string {
 }
 
 export function newFingerprint(): Fingerprint {
-  return `1.${randomBytes(32).toString('base64url')}` as Fingerprint
+  return `1.${randomBytes(16).toString('base64url')}` as Fingerprint
 }
 
 /** A claim of a new id, with a new token, and a live lease. */

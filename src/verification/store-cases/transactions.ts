@@ -1,6 +1,6 @@
 /** Records that commit together with the user's own writes. */
 import assert from 'node:assert/strict'
-import { completion, newClaim, type StoreCase } from './context.ts'
+import { completion, newClaim, newToken, type StoreCase } from './context.ts'
 
 const needs = 'transactions'
 
@@ -19,6 +19,66 @@ export const transactionCases: readonly StoreCase[] = [
       assert.deepEqual(end, { kind: 'committed', value: 17 })
       assert.deepEqual(await business.written(), ['order 1'])
       assert.equal((await read(asked.id))?.phase, 'completed')
+    },
+  },
+  {
+    name: 'a settlement that comes with the verdict commits with it',
+    needs,
+    async run({ transactional, business, claim, read }) {
+      const asked = newClaim()
+      const end = await transactional.transaction(async (tx, records) => {
+        await claim(asked, records)
+        await business.write(tx, 'order 1')
+        return { kind: 'commit', value: 17, settlement: completion(asked) }
+      })
+      assert.deepEqual(end, { kind: 'committed', value: 17 })
+      assert.deepEqual(await business.written(), ['order 1'])
+      assert.equal((await read(asked.id))?.phase, 'completed')
+    },
+  },
+  {
+    name: 'a verdict whose settlement is refused commits nothing',
+    needs,
+    async run({ transactional, business, claim, read }) {
+      const asked = newClaim()
+      const end = await transactional.transaction(async (tx, records) => {
+        await claim(asked, records)
+        await business.write(tx, 'order 1')
+        const settlement = completion({ id: asked.id, token: newToken() })
+        return { kind: 'commit', value: 17, settlement }
+      })
+      assert.deepEqual(end, { kind: 'refused' })
+      assert.deepEqual(await business.written(), [])
+      assert.equal(await read(asked.id), undefined)
+    },
+  },
+  {
+    name: 'a claim does not wait for another open transaction on its id longer than a moment',
+    needs,
+    async run({ transactional, claim }) {
+      const asked = newClaim()
+      const inside = Promise.withResolvers<void>()
+      const over = Promise.withResolvers<void>()
+      const first = transactional.transaction(async (_tx, records) => {
+        await claim(asked, records)
+        inside.resolve()
+        await over.promise
+        return { kind: 'commit', value: undefined, settlement: completion(asked) }
+      })
+      await inside.promise
+      const second = transactional
+        .transaction(async (_tx, records) => {
+          const reply = await claim(newClaim({ id: asked.id }), records)
+          return { kind: 'roll-back', value: reply.kind }
+        })
+        .then(
+          (end) => (end.kind === 'rolled-back' ? end.value : end.kind),
+          // A store with one writer at a time cannot even open the second transaction.
+          (error: { code?: unknown; failure?: unknown }) => `${error.code} ${error.failure}`,
+        )
+      assert.ok(['locked', 'store-failed transient'].includes(await second))
+      over.resolve()
+      assert.equal((await first).kind, 'committed')
     },
   },
   {
@@ -84,14 +144,14 @@ export const transactionCases: readonly StoreCase[] = [
             .transaction<'claimed' | 'found'>(async (tx, records) => {
               const asked = newClaim({ id })
               const reply = await claim(asked, records)
-              if (reply.kind === 'found') return { kind: 'roll-back', value: 'found' }
+              if (reply.kind !== 'claimed') return { kind: 'roll-back', value: 'found' }
               await new Promise((resolve) => setImmediate(resolve))
               await business.write(tx, `order of ${at}`)
               await settle(completion(asked), records)
               return { kind: 'commit', value: 'claimed' }
             })
             .then(
-              (end) => end.value,
+              (end) => (end.kind === 'refused' ? 'found' : end.value),
               // A store may tell a loser to come again instead of letting it wait.
               (error: { code?: unknown; failure?: unknown }) => {
                 assert.deepEqual([error.code, error.failure], ['store-failed', 'transient'])

@@ -131,19 +131,13 @@ export const verbCases: readonly StoreCase[] = [
   {
     name: 'unusual ids are different ids',
     async run({ claim, read }) {
-      const ids = ['A'.repeat(43), `${'A'.repeat(42)}E`, `${'_'.repeat(42)}8`, `${'-'.repeat(42)}8`]
+      const ids = ['A'.repeat(22), `${'A'.repeat(21)}Q`, `${'_'.repeat(21)}w`, `${'-'.repeat(21)}w`]
       const cased = newId()
       const swapped = cased.replace(/[a-z]/i, (letter) =>
         letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase(),
       )
       // Read as numbers, some of these would be one.
-      ids.push(
-        cased,
-        swapped,
-        `1${'0'.repeat(42).slice(0, 41)}0`,
-        `1e5${'0'.repeat(40)}`,
-        `0${'0'.repeat(42)}`,
-      )
+      ids.push(cased, swapped, `1${'0'.repeat(20)}A`, `1e5${'0'.repeat(18)}A`, `0${'0'.repeat(20)}A`)
       for (const id of ids) assert.equal((await claim(newClaim({ id: id as never }))).kind, 'claimed', id)
       for (const id of ids) assert.equal((await read(id as never))?.id, id)
     },
