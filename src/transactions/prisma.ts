@@ -1,0 +1,76 @@
+/**
+ * Prisma's interactive transactions, by `$queryRawUnsafe` and `$executeRawUnsafe`, which bind their values
+ * despite their names: it is the text that they do not make safe, and the text is the store's.
+ *
+ * Traps: an interactive transaction waits 2 s for a connection (`maxWait`) and is rolled back after 5 s
+ * (`timeout`) by default, also while the handler runs: set `transactionOptions` on the client. A statement gives
+ * rows or a count, never both, so the text decides, see `returnsRows`. Errors are wrapped, and the database's
+ * code is deep in `meta` under another name: it is thrown as an error with `code`, whose cause is Prisma's.
+ */
+import type { SqlTransaction, TransactionOpener } from '../core/sql.ts'
+import { resultOf, sqlTransaction } from './sql-transaction.ts'
+
+/** What is used of the client inside an interactive transaction. */
+export interface PrismaTransaction {
+  $queryRawUnsafe(text: string, ...values: never[]): PromiseLike<unknown>
+  $executeRawUnsafe(text: string, ...values: never[]): PromiseLike<number>
+}
+
+/** What is used of a Prisma client; the overloads are written out so that `Tx` can be inferred. */
+export interface PrismaClientTransactions<Tx> {
+  $transaction(queries: never, options?: never): Promise<unknown>
+  $transaction<Value>(work: (tx: Tx) => Promise<Value>, options?: never): Promise<Value>
+}
+
+/** The databases of Prisma that hold records. */
+export type PrismaDialect = 'postgres' | 'mysql'
+
+/**
+ * A transaction of Prisma for `within`.
+ *
+ * @param dialect `'mysql'` also for MariaDB; default `'postgres'`
+ * @example
+ * await prisma.$transaction((tx) =>
+ *   idem.within(fromPrisma(tx), { operation: 'order', key, principal, input }, () =>
+ *     tx.order.create({ data: input })))
+ */
+export function fromPrisma(tx: PrismaTransaction, dialect: PrismaDialect = 'postgres'): SqlTransaction {
+  return sqlTransaction(dialect, async (text, values) => {
+    const bound = values as never[]
+    try {
+      if (returnsRows(text)) return resultOf(await tx.$queryRawUnsafe(text, ...bound))
+      return resultOf([], await tx.$executeRawUnsafe(text, ...bound))
+    } catch (error) {
+      throw withDatabaseCode(error)
+    }
+  })
+}
+
+function returnsRows(text: string): boolean {
+  return /^\s*(select|with|show|values)\b/i.test(text) || /\breturning\b/i.test(text)
+}
+
+function withDatabaseCode(error: unknown): unknown {
+  const { meta } = (error ?? {}) as { readonly meta?: { readonly driverAdapterError?: { cause?: unknown } } }
+  const { originalCode } = (meta?.driverAdapterError?.cause ?? {}) as { readonly originalCode?: unknown }
+  if (typeof originalCode !== 'string') return error
+  const numbered = /^\d{4}$/.test(originalCode) ? { errno: Number(originalCode) } : { code: originalCode }
+  return Object.assign(new Error('The database refused the statement.', { cause: error }), numbered)
+}
+
+/**
+ * Handlers of the store's transactions get Prisma's `tx`.
+ *
+ * @example
+ * const prisma = new PrismaClient({ adapter, transactionOptions: { maxWait: 5_000, timeout: 30_000 } })
+ * const store = postgresStore({ pool, transactions: prismaTransactions(prisma) })
+ */
+export function prismaTransactions<Tx extends PrismaTransaction>(
+  prisma: PrismaClientTransactions<Tx>,
+  dialect: PrismaDialect = 'postgres',
+): TransactionOpener<Tx> {
+  return {
+    transaction: (work) => prisma.$transaction(work),
+    join: (tx) => fromPrisma(tx, dialect),
+  }
+}
