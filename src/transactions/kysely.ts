@@ -45,7 +45,7 @@ export function fromKysely(tx: KyselyTransaction, dialect: KyselyDialect = 'post
 }
 
 /** What `CompiledQuery.raw` of Kysely makes. */
-export function compiledQuery(sql: string, parameters: readonly unknown[]): object {
+function compiledQuery(sql: string, parameters: readonly unknown[]): object {
   const query = { kind: 'RawNode', sqlFragments: [sql], parameters: [] }
   return { sql, parameters, query, queryId: { queryId: 'retrysafe' } }
 }

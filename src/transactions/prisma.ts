@@ -50,16 +50,29 @@ function returnsRows(text: string): boolean {
   return /^\s*(select|with|show|values)\b/i.test(text) || /\breturning\b/i.test(text)
 }
 
-function withDatabaseCode(error: unknown): unknown {
+/** What a driver adapter of Prisma says about an error of the database. */
+interface DatabaseCause {
+  readonly kind?: unknown
+  readonly originalCode?: unknown
+  readonly severity?: unknown
+}
+
+function databaseCause(error: unknown): DatabaseCause {
   const { meta } = (error ?? {}) as { readonly meta?: { readonly driverAdapterError?: { cause?: unknown } } }
-  const { originalCode } = (meta?.driverAdapterError?.cause ?? {}) as { readonly originalCode?: unknown }
+  return (meta?.driverAdapterError?.cause ?? {}) as DatabaseCause
+}
+
+function withDatabaseCode(error: unknown): unknown {
+  const { originalCode, severity } = databaseCause(error)
   if (typeof originalCode !== 'string') return error
-  const numbered = /^\d{4}$/.test(originalCode) ? { errno: Number(originalCode) } : { code: originalCode }
-  return Object.assign(new Error('The database refused the statement.', { cause: error }), numbered)
+  const isNumber = /^\d{4}$/.test(originalCode)
+  const code = isNumber ? { errno: Number(originalCode) } : { code: originalCode, severity }
+  return Object.assign(new Error('The database refused the statement.', { cause: error }), code)
 }
 
 /**
- * Handlers of the store's transactions get Prisma's `tx`.
+ * Handlers of the store's transactions get Prisma's `tx`. A conflict of transactions in a handler's own
+ * statement leaves with the database's code, so that the store sees it; other errors leave as they are.
  *
  * @example
  * const prisma = new PrismaClient({ adapter, transactionOptions: { maxWait: 5_000, timeout: 30_000 } })
@@ -70,7 +83,10 @@ export function prismaTransactions<Tx extends PrismaTransaction>(
   dialect: PrismaDialect = 'postgres',
 ): TransactionOpener<Tx> {
   return {
-    transaction: (work) => prisma.$transaction(work),
+    transaction: (work) =>
+      prisma.$transaction(work).catch((error: unknown) => {
+        throw databaseCause(error).kind === 'TransactionWriteConflict' ? withDatabaseCode(error) : error
+      }),
     join: (tx) => fromPrisma(tx, dialect),
   }
 }
