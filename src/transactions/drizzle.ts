@@ -4,8 +4,9 @@
  * as it is, and no template is built. (`sql.raw` binds nothing, and the `sql` tag numbers placeholders anew.)
  *
  * Traps: drivers answer in different shapes, see `resultFrom`. An array in a template becomes a list of
- * placeholders: bind it with `sql.param`. Statement errors are wrapped in `DrizzleQueryError`; the database's
- * own is its `cause`, which is left as it is.
+ * placeholders: bind it with `sql.param`. With postgres.js a transaction is lost once a statement in it has
+ * failed, also behind a savepoint written by hand: use `tx.transaction()`. Statement errors are wrapped in
+ * `DrizzleQueryError`; the database's own is its `cause`, which is left as it is.
  */
 import type { SqlResult, SqlTransaction, TransactionOpener } from '../core/sql.ts'
 import { type CallbackTransactions, resultOf, rowsOrHeader, sqlTransaction } from './sql-transaction.ts'

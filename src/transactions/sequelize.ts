@@ -6,7 +6,8 @@
  * `?` becomes `$1` and every other `$` is doubled. What a statement begins with decides the shape of the answer,
  * and an INSERT loses the rows that it returns; so each begins with a comment. Every query of yours needs
  * `{ transaction }`, or it runs outside. On a deadlock Sequelize rolls a MySQL transaction back by itself. The
- * driver's own error is `parent`, which is left as it is.
+ * driver's own error is `parent`, which is left as it is. On MariaDB with the `mariadb` driver an UPDATE counts
+ * the rows that changed; `dialectOptions: { foundRows: true }` makes it count those that matched.
  */
 import { InvalidOptionError } from '../core/errors.ts'
 import type { SqlDialect, SqlResult, SqlTransaction, TransactionOpener } from '../core/sql.ts'
@@ -28,7 +29,7 @@ export interface SequelizeInstance<Tx> {
 /** Its types do not say so, but a transaction knows its instance. */
 interface Queries {
   getDialect(): string
-  query(text: string, options: object): Promise<readonly [unknown, unknown]>
+  query(text: string, options: object): Promise<unknown>
 }
 
 /**
@@ -46,12 +47,19 @@ export function fromSequelize(transaction: SequelizeTransaction): SqlTransaction
     throw new InvalidOptionError('tx', 'must be a transaction of Sequelize')
   }
   const dialect = dialectOf(sequelize.getDialect())
+  const type = dialect === 'postgres' ? 'RAW' : asTheDriverAnswers
   return sqlTransaction(dialect, async (text, values) => {
-    const options = { transaction, type: 'RAW', raw: true, nest: false, plain: false }
     const [bindable, bind] = bindableIn(dialect, text, values)
-    return resultFrom(await sequelize.query(`/* retrysafe */ ${bindable}`, { ...options, bind }))
+    const options = { transaction, type, raw: true, nest: false, plain: false, bind }
+    return resultFrom(dialect, await sequelize.query(`/* retrysafe */ ${bindable}`, options))
   })
 }
+
+/**
+ * The type of query that Sequelize does not reshape on MySQL. `RAW` fails there with newer versions of the
+ * `mariadb` driver, whose results do not let Sequelize delete their `meta`.
+ */
+const asTheDriverAnswers = 'FOREIGNKEYS'
 
 /** Without values Sequelize leaves the text alone. */
 function bindableIn(dialect: SqlDialect, text: string, values: unknown[]): [string, unknown[] | undefined] {
@@ -62,10 +70,10 @@ function bindableIn(dialect: SqlDialect, text: string, values: unknown[]): [stri
   return [text.replace(/\B\$/g, '$$$$').replaceAll('?', () => `$${++at}`), values]
 }
 
-/** The rows and pg's result, or what the driver of MySQL answered. */
-function resultFrom([answer, info]: readonly [unknown, unknown]): SqlResult {
-  if (!Array.isArray(answer)) return rowsOrHeader(answer)
-  return resultOf(answer, (info as { readonly rowCount?: unknown } | undefined)?.rowCount)
+function resultFrom(dialect: SqlDialect, answer: unknown): SqlResult {
+  if (dialect !== 'postgres') return rowsOrHeader(answer)
+  const [rows, result] = answer as readonly [unknown, { readonly rowCount?: unknown } | undefined]
+  return resultOf(rows, result?.rowCount)
 }
 
 function dialectOf(name: string): SqlDialect {
