@@ -13,7 +13,13 @@ import { resultOf, sqlTransaction } from './sql-transaction.ts'
 /** What is used of an entity manager inside a transaction. */
 export interface TypeormManager {
   readonly queryRunner?: TypeormQueryRunner | undefined
-  readonly connection: { readonly options: { readonly type: string } }
+  readonly dataSource?: TypeormOptions
+  /** Its name before TypeORM 1.0. */
+  readonly connection?: TypeormOptions
+}
+
+interface TypeormOptions {
+  readonly options: { readonly type: string }
 }
 
 interface TypeormQueryRunner {
@@ -45,7 +51,8 @@ export function fromTypeorm(manager: TypeormManager): SqlTransaction {
   if (queryRunner?.isTransactionActive !== true) {
     throw new InvalidOptionError('tx', 'must be an entity manager inside a transaction')
   }
-  return sqlTransaction(dialectOf(manager.connection.options.type), async (text, values) => {
+  const { type = '' } = (manager.dataSource ?? manager.connection)?.options ?? {}
+  return sqlTransaction(dialectOf(type), async (text, values) => {
     const { records, affected } = await queryRunner.query(text, values, true)
     return resultOf(records, affected)
   })
