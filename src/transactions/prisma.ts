@@ -46,8 +46,11 @@ export function fromPrisma(tx: PrismaTransaction, dialect: PrismaDialect = 'post
   })
 }
 
+/** What may stand before a statement's first word: on MariaDB, settings for it alone. */
+const lead = /^(?:\s|\(|\/\*.*?\*\/|set\s+statement\s.*?\sfor\s)+/is
+
 function returnsRows(text: string): boolean {
-  return /^\s*(select|with|show|values)\b/i.test(text) || /\breturning\b/i.test(text)
+  return /^(select|with|show|values)\b/i.test(text.replace(lead, '')) || /\breturning\b/i.test(text)
 }
 
 /** What a driver adapter of Prisma says about an error of the database. */

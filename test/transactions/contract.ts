@@ -2,39 +2,10 @@
  * What every adapter of `src/transactions` promises to the stores, run against the real ORM and the real
  * database. What the ORM has done is looked at from outside, with the plain driver.
  */
-import mysql from 'mysql2/promise'
-import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { SqlResult, SqlTransaction, TransactionOpener } from '../../src/core/sql.ts'
-import { mariadbUrl, postgresUrl } from './databases.ts'
-
-/** An ORM connected to one database. Its model is `orders (id, customer)`. */
-export interface Subject<Tx> {
-  readonly opener: TransactionOpener<Tx>
-  /** Inserts an order as a user of the ORM would; resolves to its id. */
-  insertOrder(tx: Tx, customer: string): Promise<number>
-  /** Runs `work` in a savepoint of the ORM, which is rolled back when it rejects; where it has them. */
-  readonly savepoint: ((tx: Tx, work: (inner: Tx) => Promise<void>) => Promise<void>) | undefined
-  close(): Promise<void>
-}
-
-export type Dialect = 'postgres' | 'mysql'
-
-/** Runs a statement outside the ORM. */
-export type Outside = (text: string) => Promise<Record<string, unknown>[]>
-
-const tables: Readonly<Record<Dialect, readonly string[]>> = {
-  postgres: [
-    'DROP TABLE IF EXISTS orders, sql_values',
-    'CREATE TABLE orders (id serial PRIMARY KEY, customer text NOT NULL)',
-    'CREATE TABLE sql_values (id int PRIMARY KEY, words text, bytes bytea, big bigint, fraction double precision)',
-  ],
-  mysql: [
-    'DROP TABLE IF EXISTS orders, sql_values',
-    'CREATE TABLE orders (id int AUTO_INCREMENT PRIMARY KEY, customer varchar(200) NOT NULL) ENGINE = InnoDB CHARSET = utf8mb4',
-    'CREATE TABLE sql_values (id int PRIMARY KEY, words varchar(200), bytes varbinary(200), big bigint, fraction double) ENGINE = InnoDB CHARSET = utf8mb4',
-  ],
-}
+import type { SqlResult, SqlTransaction } from '../../src/core/sql.ts'
+import { type Database, openDatabase } from './databases.ts'
+import type { Dialect, Outside, Subject } from './subject.ts'
 
 /** Runs the contract of one ORM on one of its databases. */
 export function describeTransactions<Tx>(
@@ -47,27 +18,25 @@ export function describeTransactions<Tx>(
 
 function contractOf<Tx>(dialect: Dialect, open: (url: string) => Promise<Subject<Tx>> | Subject<Tx>): void {
   let subject: Subject<Tx>
-  let outside: Outside
-  let closeOutside: () => Promise<void>
+  let database: Database
 
   beforeAll(async () => {
-    const url = await (dialect === 'postgres' ? postgresUrl() : mariadbUrl())
-    ;[outside, closeOutside] = await connectOutside(dialect, url)
-    for (const text of tables[dialect]) await outside(text)
-    subject = await open(url)
+    database = await openDatabase(dialect)
+    subject = await open(database.url)
   })
   afterAll(async () => {
     await subject?.close()
-    await closeOutside?.()
+    await database?.close()
   })
   beforeEach(async () => {
     await outside('DELETE FROM orders')
     await outside('DELETE FROM sql_values')
   })
 
+  const outside: Outside = (text) => database.outside(text)
   const given: Given = {
     dialect,
-    outside: (text) => outside(text),
+    outside,
     inside: (work) => subject.opener.transaction((tx) => work(subject.opener.join(tx))),
   }
 
@@ -127,13 +96,18 @@ function contractOf<Tx>(dialect: Dialect, open: (url: string) => Promise<Subject
     })
 
     it('takes savepoints of the store', async () => {
-      await given.inside(async (sql) => {
+      const end = given.inside(async (sql) => {
         await sql.query('SAVEPOINT retrysafe', [])
         await sql.query('INSERT INTO sql_values (id) VALUES (1)', [])
         await expect(sql.query('INSERT INTO sql_values (id) VALUES (1)', [])).rejects.toThrow()
         await sql.query('ROLLBACK TO SAVEPOINT retrysafe', [])
         await sql.query('INSERT INTO sql_values (id) VALUES (2)', [])
       })
+      if (subject.failsWhole) {
+        await expect(end).rejects.toThrow()
+        return
+      }
+      await end
       expect(await outside('SELECT id FROM sql_values')).toEqual([{ id: 2 }])
     })
   })
@@ -284,6 +258,13 @@ function answers({ dialect, outside, inside }: Given): void {
       expect(await query(text, [3, 'again'])).toEqual({ rows: [], affected: 0 })
     })
 
+    it('a statement of MariaDB with a setting of its own', async () => {
+      const set = 'SET STATEMENT innodb_lock_wait_timeout=1 FOR '
+      const { rows } = await query(`${set}SELECT id FROM sql_values WHERE id = ?`, [2])
+      expect(rows).toEqual([{ id: 2 }])
+      expect(await query(`${set}DELETE FROM sql_values WHERE id = ?`, [2])).toEqual({ rows: [], affected: 1 })
+    })
+
     it('an INSERT .. RETURNING of MariaDB', async () => {
       const text = 'INSERT INTO sql_values (id, words) VALUES (?, ?) RETURNING id, words'
       expect(await query(text, [3, 'three'])).toEqual({ rows: [{ id: 3, words: 'three' }], affected: 1 })
@@ -353,7 +334,7 @@ function keepsErrors({ dialect, inside }: Given): void {
 }
 
 /** SQLSTATEs and error numbers along the links that the stores follow. */
-export function databaseCodes(error: unknown, depth = 0): unknown[] {
+function databaseCodes(error: unknown, depth = 0): unknown[] {
   if (typeof error !== 'object' || error === null || depth > 8) return []
   const { code, errno, cause, original, parent, driverError, meta } = error as Record<string, unknown>
   const linked = [cause, original, parent, driverError, meta].flatMap((each) =>
@@ -362,7 +343,7 @@ export function databaseCodes(error: unknown, depth = 0): unknown[] {
   return [code, errno, ...linked].filter((each) => each !== undefined)
 }
 
-export async function errorOf(failing: Promise<unknown>): Promise<unknown> {
+async function errorOf(failing: Promise<unknown>): Promise<unknown> {
   return await failing.then(
     () => expect.fail('did not reject'),
     (error: unknown) => error,
@@ -370,7 +351,7 @@ export async function errorOf(failing: Promise<unknown>): Promise<unknown> {
 }
 
 /** The n-th placeholder, from 1. */
-export function mark(dialect: Dialect, at: number): string {
+function mark(dialect: Dialect, at: number): string {
   return dialect === 'postgres' ? `$${at}` : '?'
 }
 
@@ -393,15 +374,4 @@ async function counts(outside: Outside): Promise<{ orders: number; values: numbe
   const [orders] = await outside('SELECT count(*) AS n FROM orders')
   const [values] = await outside('SELECT count(*) AS n FROM sql_values')
   return { orders: Number(orders?.['n']), values: Number(values?.['n']) }
-}
-
-export async function connectOutside(dialect: Dialect, url: string): Promise<[Outside, () => Promise<void>]> {
-  if (dialect === 'postgres') {
-    const client = new pg.Client(url)
-    await client.connect()
-    return [async (text) => (await client.query(text)).rows, () => client.end()]
-  }
-  const connection = await mysql.createConnection(url)
-  const run: Outside = async (text) => (await connection.query(text))[0] as Record<string, unknown>[]
-  return [run, () => connection.end()]
 }

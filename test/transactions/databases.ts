@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import mysql from 'mysql2/promise'
 import pg from 'pg'
+import type { Dialect, Outside } from './subject.ts'
 const fresh = (): string => `t${randomUUID().replaceAll('-', '')}`
 export async function postgresUrl(): Promise<string> {
   const name = fresh()
@@ -10,10 +11,56 @@ export async function postgresUrl(): Promise<string> {
   await client.end()
   return `postgres://postgres@127.0.0.1:54411/${name}`
 }
-export async function mariadbUrl(): Promise<string> {
+async function mariadbUrl(): Promise<string> {
   const name = fresh()
   const client = await mysql.createConnection('mysql://t:t@127.0.0.1:33411/tx')
   await client.query(`CREATE DATABASE ${name}`)
   await client.end()
   return `mysql://t:t@127.0.0.1:33411/${name}`
+}
+
+const tables: Readonly<Record<Dialect, readonly string[]>> = {
+  postgres: [
+    'CREATE TABLE orders (id serial PRIMARY KEY, customer text NOT NULL)',
+    `CREATE FUNCTION conflict() RETURNS int LANGUAGE plpgsql
+      AS $$ BEGIN RAISE EXCEPTION 'conflict' USING ERRCODE = '40001'; END $$`,
+    `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+      AS $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '23514'; END $$`,
+    `CREATE CONSTRAINT TRIGGER refused_at_commit AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED
+      FOR EACH ROW WHEN (new.customer = 'refused at commit') EXECUTE FUNCTION refuse()`,
+    'CREATE TABLE sql_values (id int PRIMARY KEY, words text, bytes bytea, big bigint, fraction double precision)',
+  ],
+  mysql: [
+    `CREATE FUNCTION conflict() RETURNS int DETERMINISTIC
+      BEGIN SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'conflict'; RETURN 1; END`,
+    'CREATE TABLE orders (id int AUTO_INCREMENT PRIMARY KEY, customer varchar(200) NOT NULL) ENGINE = InnoDB CHARSET = utf8mb4',
+    'CREATE TABLE sql_values (id int PRIMARY KEY, words varchar(200), bytes varbinary(200), big bigint, fraction double) ENGINE = InnoDB CHARSET = utf8mb4',
+  ],
+}
+
+/** A fresh database with the tables of the contract, and a connection to it beside the ORM's. */
+export interface Database {
+  readonly url: string
+  readonly outside: Outside
+  close(): Promise<void>
+}
+
+export async function openDatabase(dialect: Dialect): Promise<Database> {
+  const database = await (dialect === 'postgres' ? openPostgres() : openMariadb())
+  for (const text of tables[dialect]) await database.outside(text)
+  return database
+}
+
+async function openPostgres(): Promise<Database> {
+  const url = await postgresUrl()
+  const client = new pg.Client(url)
+  await client.connect()
+  return { url, outside: async (text) => (await client.query(text)).rows, close: () => client.end() }
+}
+
+async function openMariadb(): Promise<Database> {
+  const url = await mariadbUrl()
+  const connection = await mysql.createConnection(url)
+  const outside: Outside = async (text) => (await connection.query(text))[0] as Record<string, unknown>[]
+  return { url, outside, close: () => connection.end() }
 }

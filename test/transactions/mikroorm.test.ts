@@ -1,8 +1,12 @@
 import { EntitySchema } from '@mikro-orm/core'
 import { MikroORM as MariadbORM } from '@mikro-orm/mariadb'
 import { MikroORM } from '@mikro-orm/postgresql'
-import { mikroormTransactions } from '../../src/transactions/mikroorm.ts'
-import { describeTransactions, type Subject } from './contract.ts'
+import { expect, test } from 'vitest'
+import { InvalidOptionError } from '../../src/core/errors.ts'
+import { fromMikroorm, mikroormTransactions } from '../../src/transactions/mikroorm.ts'
+import { describeTransactions } from './contract.ts'
+import { postgresUrl } from './databases.ts'
+import type { Subject } from './subject.ts'
 
 interface Order {
   id: number
@@ -24,6 +28,7 @@ async function openPostgres(clientUrl: string) {
       await em.flush()
       return order.id
     },
+    conflict: (em) => em.execute('SELECT conflict()'),
     savepoint: (em, work) => em.transactional(work),
     close: () => orm.close(),
   } satisfies Subject<typeof orm.em>
@@ -38,6 +43,7 @@ async function openMariadb(clientUrl: string) {
       await em.flush()
       return order.id
     },
+    conflict: (em) => em.execute('SELECT conflict()'),
     savepoint: (em, work) => em.transactional(work),
     close: () => orm.close(),
   } satisfies Subject<typeof orm.em>
@@ -45,3 +51,26 @@ async function openMariadb(clientUrl: string) {
 
 describeTransactions('mikroorm', 'postgres', openPostgres)
 describeTransactions('mikroorm', 'mysql', openMariadb)
+
+test('an entity manager outside any transaction is refused', async () => {
+  const orm = await MikroORM.init({ clientUrl: await postgresUrl(), entities: [Order] })
+  expect(() => fromMikroorm(orm.em.fork())).toThrow(InvalidOptionError)
+  await orm.close()
+})
+
+test('what is not flushed yet commits and rolls back with the statements of the store', async () => {
+  const orm = await MikroORM.init({ clientUrl: await postgresUrl(), entities: [Order] })
+  await orm.schema.create()
+  await orm.em.execute('CREATE TABLE notes (note text)')
+  const opener = mikroormTransactions(orm.em.fork())
+  const run = (customer: string | null) =>
+    opener.transaction(async (em) => {
+      em.create(Order, { customer } as Order)
+      await opener.join(em).query('INSERT INTO notes (note) VALUES ($1)', [customer])
+    })
+  await run('ada')
+  await expect(run(null)).rejects.toThrow()
+  expect(await orm.em.execute('SELECT note FROM notes')).toEqual([{ note: 'ada' }])
+  expect(await orm.em.fork().count(Order)).toBe(1)
+  await orm.close()
+})

@@ -1,6 +1,10 @@
 import { DataSource, type EntityManager, EntitySchema } from 'typeorm'
-import { typeormTransactions } from '../../src/transactions/typeorm.ts'
-import { describeTransactions, type Subject } from './contract.ts'
+import { expect, test } from 'vitest'
+import { InvalidOptionError } from '../../src/core/errors.ts'
+import { fromTypeorm, typeormTransactions } from '../../src/transactions/typeorm.ts'
+import { describeTransactions } from './contract.ts'
+import { postgresUrl } from './databases.ts'
+import type { Subject } from './subject.ts'
 
 interface Order {
   id: number
@@ -18,6 +22,7 @@ async function open(type: 'postgres' | 'mysql' | 'mariadb', url: string): Promis
   return {
     opener: typeormTransactions(dataSource),
     insertOrder: async (tx, customer) => (await tx.save(Order, { customer })).id,
+    conflict: (tx) => tx.query('SELECT conflict()'),
     savepoint: (tx, work) => tx.transaction(work),
     close: () => dataSource.destroy(),
   }
@@ -25,3 +30,17 @@ async function open(type: 'postgres' | 'mysql' | 'mariadb', url: string): Promis
 
 describeTransactions('typeorm', 'postgres', (url) => open('postgres', url))
 describeTransactions('typeorm', 'mysql', (url) => open('mariadb', url))
+
+test('a manager outside any transaction is refused', async () => {
+  const dataSource = new DataSource({ type: 'postgres', url: await postgresUrl(), entities: [Order] })
+  await dataSource.initialize()
+  expect(() => fromTypeorm(dataSource.manager)).toThrow(InvalidOptionError)
+  const queryRunner = dataSource.createQueryRunner()
+  expect(() => fromTypeorm(queryRunner.manager)).toThrow(InvalidOptionError)
+  await queryRunner.startTransaction()
+  const { rows } = await fromTypeorm(queryRunner.manager).query('SELECT $1::int AS one', [1])
+  expect(rows).toEqual([{ one: 1 }])
+  await queryRunner.rollbackTransaction()
+  await queryRunner.release()
+  await dataSource.destroy()
+})
