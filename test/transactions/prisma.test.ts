@@ -2,8 +2,9 @@ import { join } from 'node:path'
 import { PrismaMariaDb } from '@prisma/adapter-mariadb'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { prismaTransactions } from '../../src/transactions/prisma.ts'
-import { type Dialect, describeTransactions, type Subject } from './contract.ts'
+import { describeTransactions } from './contract.ts'
 import { generateClient } from './prisma-client.ts'
+import type { Dialect, Subject } from './subject.ts'
 
 /** What these tests use of the generated client. */
 interface Client extends Tx {
@@ -31,6 +32,7 @@ async function open(dialect: Dialect, url: string): Promise<Subject<Tx>> {
   return {
     opener: prismaTransactions(prisma, dialect),
     insertOrder: async (tx, customer) => (await tx.order.create({ data: { customer } })).id,
+    conflict: (tx) => tx.$queryRawUnsafe('SELECT conflict()'),
     savepoint: async (tx, work) => await (tx as Client).$transaction(work),
     close: async () => {
       await prisma.$disconnect()
