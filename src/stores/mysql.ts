@@ -41,7 +41,7 @@ import {
   sqlTransactionRun,
 } from './mysql/client.ts'
 import { asksForRetry, asStoreError, errorNumber, errorNumbers } from './mysql/errors.ts'
-import { runStatement } from './mysql/execute.ts'
+import { type Preparing, runStatement } from './mysql/execute.ts'
 import { type Server, transactionVerbs } from './mysql/joined-verbs.ts'
 import { listPage } from './mysql/list.ts'
 import {
@@ -350,7 +350,7 @@ class MysqlRecords implements MysqlStore<unknown> {
 
   async execute(tx: unknown, statement: Statement): Promise<unknown> {
     const joined = isSqlTransaction(tx) ? tx : this.#parts.opener?.join(tx)
-    return await runStatement(joined ?? (tx as Mysql2Connection | MariadbConnection), statement)
+    return await runStatement(joined ?? (tx as Preparing), statement)
   }
 
   /** The pool is the user's: it stays open. */

@@ -1,9 +1,12 @@
 /**
- * What the store uses of each client library, and how it uses it. Statements go as text with values written in by
- * the client library (`query`), not prepared: a prepared statement takes a round trip more and is kept for each
- * connection and each length of a batch. That is safe because values are only octets, which client libraries
- * write as hexadecimal or escaped binary, and whole numbers: no text of anybody's is ever bound, so neither a
- * character set nor NO_BACKSLASH_ESCAPES nor a loose comparison (`id = 0`) can change a meaning.
+ * What the store uses of each client library, and how it uses it. Values are written into the statement here and
+ * not by the client library, because `mariadb` escapes octets by backslashes also where the server's sql_mode has
+ * NO_BACKSLASH_ESCAPES, so that an outcome with a quotation mark in it could go on as SQL. It is safe because a
+ * value is only octets, written as hexadecimal, or a whole number: no text is ever written, so neither a
+ * character set, nor a mode, nor a loose comparison (`id = 0`) can change a meaning.
+ *
+ * Statements are not prepared: that takes a round trip more, and the server keeps one for each connection and each
+ * length of a batch.
  */
 import { StoreError } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
@@ -59,8 +62,6 @@ const flightsMaxDefault = 4
 /** Both client libraries: a statement with what would change the shape of its answer switched off. */
 interface Query {
   readonly sql: string
-  // biome-ignore lint: the client libraries type their values as any
-  readonly values: any
   readonly rowsAsArray: boolean
   readonly nestTables: boolean
   readonly namedPlaceholders: boolean
@@ -212,8 +213,8 @@ async function withinTime(answer: Promise<Answer>, giveUp: () => void): Promise<
 /** Flag of the server's status: a transaction is open. */
 const inTransaction = 1
 
-function query(sql: string, values: readonly Value[]): Query {
-  return { sql, values: values.map(checked), rowsAsArray: false, nestTables: false, namedPlaceholders: false }
+function query(text: string, values: readonly Value[]): Query {
+  return { sql: written(text, values), rowsAsArray: false, nestTables: false, namedPlaceholders: false }
 }
 
 /** Runs statements on a connection of mysql2. */
@@ -245,7 +246,7 @@ export function mariadbRun(connection: Pick<MariadbConnection, 'query' | 'info'>
 /** Runs statements on a transaction that another library has open. */
 export function sqlTransactionRun(tx: SqlTransaction): Run {
   return async (text, values) => {
-    const { rows, affected } = await tx.query(text, values.map(checked))
+    const { rows, affected } = await tx.query(written(text, values), [])
     return answer(rows, affected)
   }
 }
@@ -270,8 +271,16 @@ function answer(
   }
 }
 
-/** @throws StoreError `permanent`: anything else would be written into the statement as text */
-function checked(value: Value): Value {
-  if (Buffer.isBuffer(value) || Number.isSafeInteger(value)) return value
+/** The statement with its values in the places of the question marks. */
+function written(text: string, values: readonly Value[]): string {
+  const [first = '', ...rest] = text.split('?')
+  if (rest.length !== values.length) throw new StoreError('permanent', 'A statement lacks a value.')
+  return first + rest.map((part, at) => literal(values[at]) + part).join('')
+}
+
+/** @throws StoreError `permanent` for anything that is not octets or a whole number */
+function literal(value: Value | undefined): string {
+  if (Buffer.isBuffer(value)) return `X'${value.toString('hex')}'`
+  if (Number.isSafeInteger(value)) return String(value)
   throw new StoreError('permanent', 'A value of a record is neither octets nor a whole number.')
 }

@@ -1,8 +1,16 @@
-/** One statement of the user's inside a transaction. */
+/**
+ * One statement of the user's inside a transaction. It is prepared, so that its values, which may be anybody's text,
+ * never become part of it, whatever the sql_mode and the character set of the connection are.
+ */
 import { InvalidOptionError } from '../../core/errors.ts'
 import { isSqlTransaction, type SqlTransaction } from '../../core/sql.ts'
 import type { Statement } from '../../core/store.ts'
-import type { MariadbConnection, Mysql2Connection } from './client.ts'
+
+/** What is used of a connection of either client library. */
+export interface Preparing {
+  // biome-ignore lint: the overloads of execute have no common structural form
+  execute(options: any): Promise<any>
+}
 
 interface Header {
   readonly affectedRows: unknown
@@ -15,7 +23,7 @@ interface Header {
  * @throws InvalidOptionError for a value that is not plain: client libraries write an object as SQL
  */
 export async function runStatement(
-  tx: SqlTransaction | Mysql2Connection | MariadbConnection,
+  tx: SqlTransaction | Preparing,
   { text, values }: Statement,
 ): Promise<unknown> {
   for (const value of values) checkPlain(value)
@@ -24,7 +32,7 @@ export async function runStatement(
     return rows.length > 0 ? rows.map((row) => ({ ...row })) : { affectedRows: affected, insertId: 0 }
   }
   const options = { sql: text, values, rowsAsArray: false, nestTables: false, namedPlaceholders: false }
-  const answer: unknown = await tx.query<unknown>(options)
+  const answer: unknown = await tx.execute(options)
   const result = 'isValid' in tx ? answer : (answer as readonly unknown[])[0]
   if (Array.isArray(result)) return result.map((row: object) => ({ ...row }))
   const { affectedRows, insertId } = result as Header

@@ -1,6 +1,6 @@
 /**
- * Every statement on records, in one place, with why it is shaped so. What is written into a statement is the
- * quoted name of the table and numbers of ours; everything else is bound, in the order named beside it.
+ * Every statement on records, in one place, with why it is shaped so. Each question mark
+ * is a value, in the order named beside the statement; the client puts it there.
  */
 import { phaseNumber } from '../sql/phases.ts'
 import type { TableName } from '../sql/table-name.ts'
@@ -151,16 +151,18 @@ export interface SweepStatements {
 export function sweepStatements(name: TableName): SweepStatements {
   const table = quoted(name)
   const from = `FROM ${table} r FORCE INDEX (sweep_at) WHERE r.sweep_at <= ${nowMs} AND r.phase BETWEEN ${running} AND ${tombstone}`
-  const ids = (count: number): string => `id IN (${Array.from({ length: count }, () => '?').join(', ')})`
-  const isOver = `live_until + kept_ms <= ${nowMs}`
+  const ids = (count: number): string => `r.id IN (${Array.from({ length: count }, () => '?').join(', ')})`
+  // Without the hint a small table would be scanned, and rows locked that another sweep has its hands on.
+  const byId = `${table} r FORCE INDEX (PRIMARY)`
+  const isOver = `r.live_until + r.kept_ms <= ${nowMs}`
   return {
     peek: `SELECT 1 AS due ${from} LIMIT 1`,
-    due: `SELECT r.id, r.${isOver} AS is_over, (r.phase = ${completed} AND r.live_until <= ${nowMs}) AS entombs ${from} ORDER BY r.sweep_at LIMIT ? FOR UPDATE SKIP LOCKED`,
-    remove: (count) => `DELETE FROM ${table} WHERE ${ids(count)} AND ${isOver} AND live_until <= ${nowMs}`,
+    due: `SELECT r.id, ${isOver} AS is_over, (r.phase = ${completed} AND r.live_until <= ${nowMs}) AS entombs ${from} ORDER BY r.sweep_at LIMIT ? FOR UPDATE SKIP LOCKED`,
+    remove: (count) => `DELETE r FROM ${byId} WHERE ${ids(count)} AND ${isOver} AND r.live_until <= ${nowMs}`,
     entomb: (count) =>
-      `UPDATE ${table} SET phase = ${tombstone}, outcome = '', sweep_at = live_until + kept_ms WHERE ${ids(count)}`,
+      `UPDATE ${byId} SET r.phase = ${tombstone}, r.outcome = '', r.sweep_at = r.live_until + r.kept_ms WHERE ${ids(count)}`,
     move: (count) =>
-      `UPDATE ${table} SET sweep_at = IF(phase = ${completed}, live_until, live_until + kept_ms) WHERE ${ids(count)}`,
+      `UPDATE ${byId} SET r.sweep_at = IF(r.phase = ${completed}, r.live_until, r.live_until + r.kept_ms) WHERE ${ids(count)}`,
   }
 }
 
