@@ -11,6 +11,7 @@ const config: ViteUserConfig = defineConfig({
       checker: 'tsc',
       tsconfig: './tsconfig.json',
     },
+    globalSetup: ['./test/servers/global-setup.ts'],
     reporters: ['./scripts/reporter.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,

@@ -36,6 +36,7 @@ export interface StoreCapabilities {
 export interface Claim {
   readonly id: RecordId
   readonly fingerprint: Fingerprint
+  /** 128 random bits as 22 base64url characters. */
   readonly token: string
   readonly leaseMs: number
   /** Kept on the record until it is settled: how long an abandoned attempt stays known. */
@@ -185,9 +186,12 @@ export interface TransactionalStore<Tx> extends IdempotencyStore {
   /**
    * Opens a transaction, gives it to `work`, and ends it as `work` says. Rolls back and rejects with the error
    * when `work` throws; rejects with `StoreError` when it cannot be opened or when COMMIT definitely failed.
+   *
+   * @param opening the claim that `work` begins with, so that it may travel with BEGIN; `work` still sends it
    */
   transaction<Value>(
     work: (tx: Tx, records: RecordVerbs) => Promise<TransactionVerdict<Value>>,
+    opening?: Claim,
   ): Promise<TransactionEnd<Value>>
   /**
    * The verbs inside a transaction that the user opened and will end.

@@ -201,7 +201,7 @@ async function inTransaction<Tx>(
   claim: Claim,
   work: (tx: Tx, records: RecordVerbs) => Promise<TransactionVerdict<Verdict>>,
 ): Promise<Verdict> {
-  const end = await store.transaction(work)
+  const end = await store.transaction(work, claim)
   switch (end.kind) {
     case 'committed':
     case 'rolled-back':

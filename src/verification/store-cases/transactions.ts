@@ -74,7 +74,7 @@ export const transactionCases: readonly StoreCase[] = [
         .then(
           (end) => (end.kind === 'rolled-back' ? end.value : end.kind),
           // A store with one writer at a time cannot even open the second transaction.
-          (error: { code?: unknown; failure?: unknown }) => `${error.code} ${error.failure}`,
+          (error: { code?: string; failure?: string }) => `${error.code} ${error.failure}`,
         )
       assert.ok(['locked', 'store-failed transient'].includes(await second))
       over.resolve()

@@ -1,7 +1,7 @@
 /** What each verb writes when it succeeds. */
 import assert from 'node:assert/strict'
 import type { IdempotencyRecord, Phase, RunningRecord } from '../../core/record.ts'
-import { completion, longMs, newClaim, newId, newToken, plain, type StoreCase } from './context.ts'
+import { completion, longMs, newClaim, newId, plain, type StoreCase } from './context.ts'
 
 async function running(read: Promise<IdempotencyRecord | undefined>): Promise<RunningRecord> {
   const record = await read
@@ -156,7 +156,7 @@ export const verbCases: readonly StoreCase[] = [
         'x'.repeat(255),
       ]
       for (const text of texts) {
-        const asked = newClaim({ operation: text, principalTag: text, token: `${text}${newToken()}` })
+        const asked = newClaim({ operation: text, principalTag: text })
         await claim(asked)
         const record = await read(asked.id)
         assert.deepEqual(

@@ -1,0 +1,120 @@
+/** Starting a server program under a user that it accepts, in a folder that goes with it. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+
+export interface RunningServer {
+  readonly url: string
+  readonly port: number
+  stop(): Promise<void>
+}
+
+export interface Account {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** Database servers refuse to run as root: they get the account that their package made. */
+export function accountOf(user: string): Account | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  const id = (flag: string): number => Number(execFileSync('id', [flag, user], { encoding: 'utf8' }).trim())
+  return { uid: id('-u'), gid: id('-g') }
+}
+
+/** The path of a program in PATH or in one of the folders; a `*` stands for the newest version. */
+export function findProgram(name: string, folders: readonly string[]): string | undefined {
+  const searched = [...folders.flatMap(expand), ...(process.env['PATH'] ?? '').split(delimiter)]
+  return searched.map((folder) => join(folder, name)).find((path) => existsSync(path))
+}
+
+function expand(folder: string): readonly string[] {
+  const [parent, rest] = folder.split('/*/')
+  if (parent === undefined || rest === undefined) return [folder]
+  if (!existsSync(parent)) return []
+  const versions = readdirSync(parent).sort((a, b) => Number(b) - Number(a))
+  return versions.map((version) => join(parent, version, rest))
+}
+
+/** Finds a program, and installs its Debian package first where that is possible. @throws Error */
+export function requireProgram(name: string, folders: readonly string[], debianPackage: string): string {
+  const found = findProgram(name, folders)
+  if (found !== undefined) return found
+  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
+    throw new Error(`${name} is not on this machine; install ${debianPackage}`)
+  }
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const install = ['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=300', debianPackage]
+  try {
+    execFileSync('apt-get', install, { env, stdio: 'ignore' })
+  } catch {
+    execFileSync('apt-get', ['update'], { env, stdio: 'ignore' })
+    execFileSync('apt-get', install, { env, stdio: 'ignore' })
+  }
+  const installed = findProgram(name, folders)
+  if (installed === undefined) throw new Error(`${debianPackage} brought no ${name}`)
+  return installed
+}
+
+/** A new folder that belongs to the account. */
+export function newFolder(prefix: string, account: Account | undefined): string {
+  const folder = mkdtempSync(join(tmpdir(), `retrysafe-${prefix}-`))
+  if (account !== undefined) chownSync(folder, account.uid, account.gid)
+  return folder
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })
+}
+
+/**
+ * Spawns a server beside a shell that waits on a pipe from this process: when this process ends, in whatever
+ * way, the pipe closes and the shell kills the server.
+ */
+export function spawnServer(
+  program: string,
+  args: readonly string[],
+  account: Account | undefined,
+): ChildProcess {
+  const script =
+    '"$@" </dev/null >/dev/null 2>&1 & server=$!; read -r _; kill -QUIT "$server"; wait "$server"'
+  return spawn('/bin/sh', ['-c', script, 'sh', program, ...args], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    ...account,
+  })
+}
+
+/** Ends what `spawnServer` started and removes its folder. */
+export async function endServer(child: ChildProcess, folder: string): Promise<void> {
+  const ended = new Promise<void>((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) resolve()
+    else child.once('exit', () => resolve())
+  })
+  child.stdin?.end()
+  await ended
+  rmSync(folder, { recursive: true, force: true })
+}
+
+const attemptsMax = 150
+const attemptMs = 100
+
+/** Asks until the server answers. @throws the last error */
+export async function untilAnswers(child: ChildProcess, ask: () => Promise<unknown>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await ask()
+      return
+    } catch (error) {
+      if (attempt === attemptsMax || child.exitCode !== null) throw error
+      await new Promise((resolve) => setTimeout(resolve, attemptMs))
+    }
+  }
+}

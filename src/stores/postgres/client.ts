@@ -1,0 +1,232 @@
+/**
+ * What the store uses of each client library, and how it uses it. Nothing is kept in a session: statements are
+ * unnamed and settings are local to a transaction, so that a transaction pooler may stand in between.
+ */
+
+/** One row, its values in the order of the statement's columns. */
+export type Row = readonly unknown[]
+
+/** What a script answered for one of its statements. */
+export interface ScriptResult {
+  readonly rows: readonly Row[]
+  /** The command tag's first word, such as `COMMIT`. `undefined` where the client library hides it. */
+  readonly command: string | undefined
+}
+
+/** A connection that is taken for a transaction. */
+export interface PostgresSession<Tx> {
+  /** What handlers get: the client library's own handle. */
+  readonly tx: Tx
+  /** Runs one statement with bound values. */
+  query(text: string, values: readonly unknown[]): Promise<readonly Row[]>
+  /** Runs several statements without values in one round trip; the first that fails ends them. */
+  script(text: string): Promise<readonly ScriptResult[]>
+  /** Gives the connection back; after any doubt it is destroyed instead. */
+  release(destroy: boolean): void
+}
+
+export interface PostgresClient<Tx> {
+  /** For people: the name of the client library. */
+  readonly library: string
+  /** Statements that may be under way at once. */
+  readonly flightsMax: number
+  /** Runs one statement that commits by itself. */
+  query(text: string, values: readonly unknown[]): Promise<readonly Row[]>
+  /** Takes a connection. Its transaction is begun by a script. */
+  open(): Promise<PostgresSession<Tx>>
+  /** Runs one statement on a handle that the user has a transaction on. */
+  queryOn(tx: Tx, text: string, values: readonly unknown[]): Promise<readonly Row[]>
+}
+
+/** How long a statement may go without an answer before its connection is destroyed. */
+export const statementMsMax = 5_000
+
+/** What the store uses of a `PoolClient` or `Client` of `pg`. */
+export interface PgClient {
+  // biome-ignore lint: the overloads of pg's query have no common structural form
+  query(config: PgQuery): Promise<any>
+}
+
+export interface PgPoolClient extends PgClient {
+  release(error?: Error | boolean): void
+  on(event: 'error', listener: (error: Error) => void): unknown
+  off(event: 'error', listener: (error: Error) => void): unknown
+}
+
+/** What the store uses of a `Pool` of `pg`. */
+export interface PgPool<Client extends PgPoolClient = PgPoolClient> extends PgClient {
+  connect(): Promise<Client>
+  on(event: 'error', listener: (error: Error) => void): unknown
+  readonly options?: { readonly max?: number | undefined }
+}
+
+interface PgQuery {
+  readonly text: string
+  readonly values?: unknown[]
+  readonly rowMode?: 'array'
+  readonly query_timeout?: number
+}
+
+interface PgResult {
+  readonly rows: readonly Row[]
+  readonly command?: string
+}
+
+const ignore = (): void => {}
+/** Several stores may share a pool. */
+const listened = new WeakSet<object>()
+
+/** The client for `pg`. */
+export function pgClient<Client extends PgPoolClient>(pool: PgPool<Client>): PostgresClient<Client> {
+  // A connection that dies while idle is an event; without a listener it would end the process.
+  if (!listened.has(pool)) pool.on('error', ignore)
+  listened.add(pool)
+  const run = async (on: PgClient, text: string, values: readonly unknown[]): Promise<readonly Row[]> => {
+    const config: PgQuery = {
+      text,
+      values: values as unknown[],
+      rowMode: 'array',
+      query_timeout: statementMsMax,
+    }
+    return ((await on.query(config)) as PgResult).rows
+  }
+  return {
+    library: 'pg',
+    flightsMax: Math.min(flightsMaxDefault, pool.options?.max ?? 10),
+    query: (text, values) => run(pool, text, values),
+    queryOn: run,
+    async open(): Promise<PostgresSession<Client>> {
+      const client = await pool.connect()
+      client.on('error', ignore)
+      return {
+        tx: client,
+        query: (text, values) => run(client, text, values),
+        async script(text): Promise<readonly ScriptResult[]> {
+          const config: PgQuery = { text, rowMode: 'array', query_timeout: statementMsMax }
+          const results = (await client.query(config)) as PgResult | readonly PgResult[]
+          return (Array.isArray(results) ? results : [results]).map(({ rows, command }) => ({
+            rows,
+            command,
+          }))
+        },
+        release(destroy): void {
+          client.off('error', ignore)
+          client.release(destroy)
+        },
+      }
+    },
+  }
+}
+
+/** What the store uses of `sql` and of its transactions in `postgres` (postgres.js). */
+export interface PostgresJsQueryable {
+  // biome-ignore lint: postgres.js types its parameters by the options of the instance
+  unsafe(text: string, values?: any[]): PostgresJsPending
+}
+
+interface PostgresJsPending {
+  values(): Promise<unknown>
+}
+
+export interface PostgresJsReserved extends PostgresJsQueryable {
+  release(): void
+}
+
+/** What the store uses of `sql` of `postgres` (postgres.js). */
+export interface PostgresJsSql<Reserved extends PostgresJsReserved = PostgresJsReserved>
+  extends PostgresJsQueryable {
+  reserve(): Promise<Reserved>
+  readonly options?: { readonly max?: number }
+}
+
+/** The client for postgres.js. */
+export function postgresJsClient<Reserved extends PostgresJsReserved>(
+  sql: PostgresJsSql<Reserved>,
+): PostgresClient<Reserved> {
+  const run = async (
+    on: PostgresJsQueryable,
+    text: string,
+    values: readonly unknown[],
+  ): Promise<readonly Row[]> => (await on.unsafe(text, values as unknown[]).values()) as readonly Row[]
+  return {
+    library: 'postgres.js',
+    flightsMax: Math.min(flightsMaxDefault, sql.options?.max ?? 10),
+    query: (text, values) => run(sql, text, values),
+    queryOn: run,
+    async open(): Promise<PostgresSession<Reserved>> {
+      const reserved = await sql.reserve()
+      return {
+        tx: reserved,
+        query: (text, values) => run(reserved, text, values),
+        async script(text): Promise<readonly ScriptResult[]> {
+          return scriptResults(await reserved.unsafe(text).values())
+        },
+        // postgres.js notices a broken connection itself and gives no way to destroy a sound one.
+        release: () => reserved.release(),
+      }
+    },
+  }
+}
+
+/** One result is an array of rows, several are an array of those; each carries its command. */
+function scriptResults(answer: unknown): readonly ScriptResult[] {
+  const results = answer as readonly { readonly command?: string }[] & { readonly command?: string }
+  const list = typeof results.command === 'string' ? [results] : results
+  return (list as readonly (readonly Row[] & { readonly command?: string })[]).map((rows) => ({
+    rows,
+    command: rows.command,
+  }))
+}
+
+/** What the store uses of a transaction of PGlite. */
+export interface PgliteTransaction {
+  query(text: string, values?: unknown[], options?: PgliteOptions): Promise<{ readonly rows: unknown[] }>
+  exec(text: string, options?: PgliteOptions): Promise<readonly { readonly rows: unknown[] }[]>
+}
+
+/** What the store uses of PGlite. */
+export interface PgliteDatabase<Tx extends PgliteTransaction = PgliteTransaction> extends PgliteTransaction {
+  transaction<Value>(work: (tx: Tx) => Promise<Value>): Promise<Value | undefined>
+}
+
+interface PgliteOptions {
+  readonly rowMode?: 'array' | 'object'
+}
+
+/** The client for PGlite, which has one connection: a transaction keeps everybody else out. */
+export function pgliteClient<Tx extends PgliteTransaction>(db: PgliteDatabase<Tx>): PostgresClient<Tx> {
+  const run = async (
+    on: PgliteTransaction,
+    text: string,
+    values: readonly unknown[],
+  ): Promise<readonly Row[]> =>
+    (await on.query(text, values as unknown[], { rowMode: 'array' })).rows as readonly Row[]
+  return {
+    library: 'pglite',
+    flightsMax: 1,
+    query: (text, values) => run(db, text, values),
+    queryOn: run,
+    async open(): Promise<PostgresSession<Tx>> {
+      const taken = Promise.withResolvers<Tx>()
+      const over = Promise.withResolvers<void>()
+      // Its own BEGIN and COMMIT around ours are warnings without effect.
+      db.transaction(async (tx) => {
+        taken.resolve(tx)
+        await over.promise
+      }).catch(taken.reject)
+      const tx = await taken.promise
+      return {
+        tx,
+        query: (text, values) => run(tx, text, values),
+        async script(text): Promise<readonly ScriptResult[]> {
+          const results = await tx.exec(text, { rowMode: 'array' })
+          return results.map(({ rows }) => ({ rows: rows as readonly Row[], command: undefined }))
+        },
+        release: () => over.resolve(),
+      }
+    },
+  }
+}
+
+/** More flights of batches than this only take connections away from the user's own statements. */
+const flightsMaxDefault = 4

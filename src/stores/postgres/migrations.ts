@@ -1,0 +1,142 @@
+/**
+ * The table and its versions. Steps are numbered and never changed; a table of a newer version than this release
+ * knows is refused.
+ *
+ * The table is 16 octets of id, 16 of token and fixed-size columns first, without a NULL, so that a row with an
+ * outcome of 100 octets takes less than 300 with its indexes. `fillfactor` leaves room on a page for the second
+ * version of a row, so that settling it needs no index entry (HOT). Outcomes are compressed before they come
+ * here; large ones go out of line by themselves.
+ */
+import { SchemaMismatchError } from '../../core/errors.ts'
+import type { TableName } from '../sql/table-name.ts'
+import { asStoreError, serverError } from './errors.ts'
+import type { PostgresClient } from './client.ts'
+import { quoted } from './statements.ts'
+
+/** The newest version of the schema that this release writes and reads. */
+export const schemaVersion = 1
+
+const versionTable = 'retrysafe_schema'
+
+/** Keeps two processes from migrating at once: a number of our own, for `pg_advisory_xact_lock`. */
+const migrationLock = '7251004711600283213'
+
+type Step = (name: TableName) => string
+
+const steps: readonly Step[] = [
+  (name) => `
+    CREATE TABLE IF NOT EXISTS ${quoted(name)} (
+      created_at bigint NOT NULL,
+      settled_at bigint NOT NULL,
+      live_until bigint NOT NULL,
+      kept_until bigint NOT NULL,
+      fence integer NOT NULL,
+      sweep_minute integer NOT NULL,
+      phase smallint NOT NULL,
+      id uuid NOT NULL PRIMARY KEY,
+      token uuid NOT NULL,
+      fingerprint bytea NOT NULL,
+      principal_tag text NOT NULL,
+      operation text NOT NULL,
+      outcome bytea NOT NULL
+    ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05);
+    ALTER TABLE ${quoted(name)} ALTER COLUMN outcome SET STORAGE EXTERNAL;
+    CREATE INDEX IF NOT EXISTS "${name.table}_sweep" ON ${quoted(name)} (sweep_minute);
+    CREATE INDEX IF NOT EXISTS "${name.table}_created" ON ${quoted(name)} USING brin (created_at)
+      WITH (pages_per_range = 32, autosummarize = on);`,
+]
+
+function versions({ schema }: TableName): string {
+  return quoted({ schema, table: versionTable })
+}
+
+/** The statements that bring a table from `version` to the newest. */
+export function migrationSql(name: TableName, version: number): string {
+  const table = name.table
+  return [
+    `CREATE TABLE IF NOT EXISTS ${versions(name)} (name text PRIMARY KEY, version integer NOT NULL);`,
+    ...steps.slice(version).map((step) => step(name)),
+    `INSERT INTO ${versions(name)} (name, version) VALUES ('${table}', ${schemaVersion})
+     ON CONFLICT (name) DO UPDATE SET version = excluded.version;`,
+  ].join('\n')
+}
+
+/**
+ * The version of the table; 0 when it is not there.
+ *
+ * @throws SchemaMismatchError when it is newer than this release
+ */
+export async function readVersion<Tx>(client: PostgresClient<Tx>, name: TableName): Promise<number> {
+  try {
+    const rows = await client.query(`SELECT version FROM ${versions(name)} WHERE name = $1::text`, [
+      name.table,
+    ])
+    const version = rows.length === 0 ? 0 : Number(rows[0]?.[0])
+    if (Number.isInteger(version) && version >= 0 && version <= schemaVersion) return version
+    throw new SchemaMismatchError(
+      `The table ${quoted(name)} has schema version ${version}, and this release knows up to ${schemaVersion}. Update retrysafe, or use another table.`,
+    )
+  } catch (error) {
+    if (serverError(error)?.code === '42P01') return 0
+    throw mayNot(error, name)
+  }
+}
+
+/**
+ * Brings the table up to date, under a lock.
+ *
+ * @throws SchemaMismatchError with the command that mends it when the role may not create tables
+ */
+export async function migrate<Tx>(client: PostgresClient<Tx>, name: TableName): Promise<void> {
+  const version = await readVersion(client, name)
+  if (version === schemaVersion) return
+  const session = await client.open()
+  let done = false
+  try {
+    await session.script(`BEGIN; SELECT pg_advisory_xact_lock(${migrationLock});`)
+    await session.script(`${migrationSql(name, version)} COMMIT;`)
+    done = true
+  } catch (error) {
+    await session.script('ROLLBACK').catch(() => {})
+    throw mayNot(error, name)
+  } finally {
+    session.release(!done)
+  }
+}
+
+/** Fails as every verb would: once, at the start, and with what to do. */
+export async function checkTable<Tx>(client: PostgresClient<Tx>, name: TableName): Promise<void> {
+  const version = await readVersion(client, name)
+  if (version < schemaVersion) {
+    throw new SchemaMismatchError(
+      `The table ${quoted(name)} is ${version === 0 ? 'missing' : `of version ${version}`}. Run \`npx retrysafe migrate\` with the address of the database.`,
+    )
+  }
+  try {
+    // Rights show only when they are used; no row is touched.
+    await client.query(
+      `WITH seen AS (SELECT 1 FROM ${quoted(name)} LIMIT 0), made AS (INSERT INTO ${quoted(name)} SELECT * FROM ${quoted(name)} WHERE false), kept AS (UPDATE ${quoted(name)} SET fence = fence WHERE false) DELETE FROM ${quoted(name)} WHERE false`,
+      [],
+    )
+  } catch (error) {
+    throw mayNot(error, name)
+  }
+}
+
+function mayNot(error: unknown, name: TableName): Error {
+  const code = serverError(error)?.code
+  if (code === '42501') {
+    const rights = `GRANT SELECT, INSERT, UPDATE, DELETE ON ${quoted(name)} TO <the role>`
+    return new SchemaMismatchError(
+      `The role may not use or create ${quoted(name)}. Run \`npx retrysafe migrate\` as its owner, and: ${rights}; GRANT SELECT ON ${versions(name)} TO <the role>.`,
+      { cause: error },
+    )
+  }
+  if (code === '3F000') {
+    return new SchemaMismatchError(
+      `The schema of ${quoted(name)} is missing. Run: CREATE SCHEMA "${name.schema}".`,
+      { cause: error },
+    )
+  }
+  return asStoreError(error, 'statement')
+}

@@ -1,0 +1,243 @@
+/**
+ * Every statement on records, in one place, with why it is shaped so.
+ *
+ * - The clock is the server's own (`clock_timestamp()`, which unlike `now()` goes on inside a transaction), read
+ *   once for each statement, in milliseconds.
+ * - A batch comes as one array for each column, as text that every client library passes on unchanged; octets
+ *   and names are hexadecimal in it, so that nothing has to be quoted.
+ * - A statement that finds its guard broken returns no row. What is there now is read by a statement of its own:
+ *   the snapshot of the first one may be older than the commit it waited for.
+ * - No statement changes an indexed column of a row that it finds, except the sweep, so that updates stay on the
+ *   page (HOT) and cost no index entry.
+ */
+import type { TableName } from '../sql/table-name.ts'
+import { phaseNumber } from '../sql/phases.ts'
+
+const { running, completed, tombstone } = phaseNumber
+
+/** A statement and the names of its columns, for client libraries that give rows as objects. */
+export interface ColumnedStatement {
+  readonly text: string
+  readonly columns: readonly string[]
+}
+
+const nowMs = "floor(date_part('epoch', clock_timestamp()) * 1000)::bigint"
+
+/** In the order of the table, see `migrations.ts`. */
+const columnNames =
+  'created_at, settled_at, live_until, kept_until, fence, sweep_minute, phase, id, token, fingerprint, principal_tag, operation, outcome'
+
+/** Minutes since 1970; the sweep looks for rows by it. */
+const minuteOf = (ms: string): string => `((${ms}) / 60000)::int`
+
+export interface Statements {
+  /** id, token, fingerprint, principal tag, operation, lease, retention; one of each */
+  readonly claimOne: ColumnedStatement
+  /** As `claimOne`, for a transaction: nothing is inserted while another transaction has the key. + lock */
+  readonly claimInTransaction: ColumnedStatement
+  /** The same as arrays */
+  readonly claim: ColumnedStatement
+  /** id, seen token, token, fingerprint, principal tag, operation, lease, retention */
+  readonly supersede: ColumnedStatement
+  /** id, token, lease */
+  readonly renew: ColumnedStatement
+  /** id, token, phase, live for, kept for, outcome */
+  readonly settleOne: ColumnedStatement
+  /**
+   * As `settleOne`, for the end of a transaction: where it finds no row it fails (22012), so that the COMMIT
+   * after it does not happen. `xmin`: the row is of this very transaction; a handler that sent a COMMIT of its
+   * own shows there.
+   */
+  readonly settleOrFail: ColumnedStatement
+  /** The same as arrays */
+  readonly settle: ColumnedStatement
+  /** ids */
+  readonly read: ColumnedStatement
+  /** rows at most */
+  readonly sweep: ColumnedStatement
+  /** before this time, or at it with a smaller id; not before this time; phase or 0; operation or ''; principal tag or ''; rows */
+  readonly list: ColumnedStatement
+  readonly now: ColumnedStatement
+}
+
+/** A table's name as it stands in statements. */
+export function quoted({ schema, table }: TableName): string {
+  return schema === undefined ? `"${table}"` : `"${schema}"."${table}"`
+}
+
+export function statementsFor(name: TableName): Statements {
+  const table = quoted(name)
+  const clock = `clock AS MATERIALIZED (SELECT ${nowMs} AS now)`
+  const newRow = `
+    SELECT clock.now, 0, clock.now + i.lease, clock.now + i.lease + i.retention, 1,
+           ${minuteOf('clock.now + i.retention')}, ${running}, i.id, i.token, decode(i.fingerprint, 'hex'),
+           convert_from(decode(i.principal_tag, 'hex'), 'UTF8'), convert_from(decode(i.operation, 'hex'), 'UTF8'), ''`
+
+  const claimOf = (lock: string): string => `
+    WITH ${clock}, i AS MATERIALIZED (
+      SELECT $1::uuid AS id, $2::uuid AS token, $3::text AS fingerprint, $4::text AS principal_tag,
+             $5::text AS operation, $6::bigint AS lease, $7::bigint AS retention
+    ), inserted AS (
+      INSERT INTO ${table} (${columnNames}) ${newRow} FROM i CROSS JOIN clock ${lock}
+      ON CONFLICT (id) DO NOTHING RETURNING id
+    )
+    SELECT 1 AS ord, clock.now::float8 AS now, NULL::bytea AS record FROM inserted CROSS JOIN clock
+    UNION ALL
+    SELECT 1, clock.now::float8, record_send(r) FROM ${table} r CROSS JOIN clock WHERE r.id = $1::uuid`
+
+  const arrays = (...columns: readonly (readonly [name: string, type: string])[]): string => {
+    const values = columns.map(([, type], at) => `$${at + 1}::text::${type}[]`).join(', ')
+    return `unnest(${values}) WITH ORDINALITY AS i(${columns.map(([column]) => column).join(', ')}, ord)`
+  }
+  const claimColumns = [
+    ['fingerprint', 'text'],
+    ['principal_tag', 'text'],
+    ['operation', 'text'],
+    ['lease', 'bigint'],
+    ['retention', 'bigint'],
+  ] as const
+
+  const settleOne = `
+    UPDATE ${table} AS r
+    SET phase = $3::int, settled_at = clock.now, live_until = clock.now + $4::bigint,
+        kept_until = clock.now + $4::bigint + $5::bigint, outcome = $6::bytea,
+        sweep_minute = least(r.sweep_minute, ${minuteOf('clock.now + $4::bigint')})
+    FROM clock
+    WHERE r.id = $1::uuid AND r.token = $2::uuid AND r.phase = ${running}`
+
+  const found = ['ord', 'now', 'record'] as const
+  const done = ['ord', 'now'] as const
+  return {
+    claimOne: { columns: found, text: claimOf('') },
+    claimInTransaction: {
+      columns: found,
+      text: claimOf('WHERE pg_try_advisory_xact_lock($8::bigint)'),
+    },
+    claim: {
+      columns: found,
+      text: `
+        WITH ${clock}, i AS MATERIALIZED (
+          SELECT * FROM ${arrays(['id', 'uuid'], ['token', 'uuid'], ...claimColumns)}
+        ), inserted AS (
+          INSERT INTO ${table} (${columnNames}) ${newRow} FROM i CROSS JOIN clock
+          ON CONFLICT (id) DO NOTHING RETURNING id, token
+        )
+        SELECT i.ord::int AS ord, clock.now::float8 AS now,
+               CASE WHEN inserted.id IS NULL THEN record_send(r) END AS record
+        FROM i CROSS JOIN clock
+        LEFT JOIN inserted ON inserted.id = i.id AND inserted.token = i.token
+        LEFT JOIN ${table} r ON r.id = i.id
+        WHERE inserted.id IS NOT NULL OR r.id IS NOT NULL
+        ORDER BY i.ord`,
+    },
+    supersede: {
+      columns: ['ord', 'now', 'fence'],
+      text: `
+        WITH ${clock}, i AS MATERIALIZED (
+          SELECT * FROM ${arrays(['id', 'uuid'], ['seen', 'uuid'], ['token', 'uuid'], ...claimColumns)}
+        )
+        UPDATE ${table} AS r
+        SET phase = ${running}, fence = r.fence + 1, token = i.token, fingerprint = decode(i.fingerprint, 'hex'),
+            principal_tag = convert_from(decode(i.principal_tag, 'hex'), 'UTF8'),
+            operation = convert_from(decode(i.operation, 'hex'), 'UTF8'),
+            settled_at = 0, live_until = clock.now + i.lease, kept_until = clock.now + i.lease + i.retention,
+            outcome = ''
+        FROM i CROSS JOIN clock
+        WHERE r.id = i.id AND r.token = i.seen AND r.phase BETWEEN ${running} AND ${tombstone}
+          AND NOT (r.phase = ${running} AND r.live_until > clock.now)
+        RETURNING i.ord::int AS ord, clock.now::float8 AS now, r.fence AS fence`,
+    },
+    renew: {
+      columns: done,
+      text: `
+        WITH ${clock}, i AS MATERIALIZED (
+          SELECT * FROM ${arrays(['id', 'uuid'], ['token', 'uuid'], ['lease', 'bigint'])}
+        )
+        UPDATE ${table} AS r
+        SET live_until = clock.now + i.lease, kept_until = clock.now + i.lease + r.kept_until - r.live_until
+        FROM i CROSS JOIN clock
+        WHERE r.id = i.id AND r.token = i.token AND r.phase = ${running}
+        RETURNING i.ord::int AS ord, clock.now::float8 AS now`,
+    },
+    settleOne: {
+      columns: done,
+      text: `WITH ${clock} ${settleOne} RETURNING 1 AS ord, clock.now::float8 AS now`,
+    },
+    settleOrFail: {
+      columns: [],
+      text: `
+        WITH ${clock}, settled AS (${settleOne} AND r.xmin = pg_current_xact_id()::xid RETURNING 1)
+        SELECT 1 / count(*) FROM settled`,
+    },
+    settle: {
+      columns: done,
+      text: `
+        WITH ${clock}, i AS MATERIALIZED (
+          SELECT * FROM ${arrays(
+            ['id', 'uuid'],
+            ['token', 'uuid'],
+            ['phase', 'int'],
+            ['live', 'bigint'],
+            ['kept', 'bigint'],
+            ['outcome', 'text'],
+          )}
+        )
+        UPDATE ${table} AS r
+        SET phase = i.phase, settled_at = clock.now, live_until = clock.now + i.live,
+            kept_until = clock.now + i.live + i.kept, outcome = decode(i.outcome, 'hex'),
+            sweep_minute = least(r.sweep_minute, ${minuteOf('clock.now + i.live')})
+        FROM i CROSS JOIN clock
+        WHERE r.id = i.id AND r.token = i.token AND r.phase = ${running}
+        RETURNING i.ord::int AS ord, clock.now::float8 AS now`,
+    },
+    read: {
+      columns: found,
+      text: `
+        SELECT i.ord::int AS ord, (${nowMs})::float8 AS now, record_send(r) AS record
+        FROM ${arrays(['id', 'uuid'])} JOIN ${table} r ON r.id = i.id`,
+    },
+    sweep: { columns: ['removed', 'entombed', 'moved'], text: sweepOf(table, clock) },
+    list: {
+      columns: ['now', 'record'],
+      text: `
+        SELECT (${nowMs})::float8 AS now, record_send(r) AS record FROM ${table} r
+        WHERE r.created_at >= $3::bigint AND r.created_at <= $1::bigint
+          AND (r.created_at, r.id) < ($1::bigint, $2::uuid)
+          AND ($4::int = 0 OR r.phase = $4::int)
+          AND ($5::text = '' OR r.operation = $5::text) AND ($6::text = '' OR r.principal_tag = $6::text)
+        ORDER BY r.created_at DESC, r.id DESC LIMIT $7::int`,
+    },
+    now: { columns: ['now'], text: `SELECT (${nowMs})::float8 AS now` },
+  }
+}
+
+/**
+ * One bounded batch. Rows are found by the minute in which they were expected, when they were claimed, to be
+ * past their retention. A row that turns out to be kept for longer is moved to the minute it is due in; one that
+ * is due later in this very minute is left for the next sweep. SKIP LOCKED: a row that somebody works on, or
+ * that another sweep has, is left alone; killed at any time, the batch has happened or not.
+ */
+function sweepOf(table: string, clock: string): string {
+  const isOver = 'r.kept_until <= clock.now'
+  const entombs = `r.phase = ${completed} AND r.live_until <= clock.now AND r.kept_until > clock.now`
+  const dueAt = `CASE WHEN r.phase = ${completed} AND r.live_until > clock.now THEN r.live_until ELSE r.kept_until END`
+  return `
+    WITH ${clock}, due AS MATERIALIZED (
+      SELECT r.ctid AS place, ${isOver} AS is_over, ${entombs} AS entombs, ${minuteOf(dueAt)} AS due_minute
+      FROM ${table} r CROSS JOIN clock
+      WHERE r.sweep_minute <= ${minuteOf('clock.now')} AND r.phase BETWEEN ${running} AND ${tombstone}
+        AND (${isOver} OR (${entombs}) OR ${minuteOf(dueAt)} > ${minuteOf('clock.now')})
+      ORDER BY r.sweep_minute LIMIT $1::int
+      FOR UPDATE OF r SKIP LOCKED
+    ), removed AS (
+      DELETE FROM ${table} r WHERE r.ctid = ANY (ARRAY(SELECT place FROM due WHERE is_over)) RETURNING 1
+    ), entombed AS (
+      UPDATE ${table} r SET phase = ${tombstone}, outcome = '', sweep_minute = due.due_minute
+      FROM due WHERE r.ctid = due.place AND due.entombs RETURNING 1
+    ), moved AS (
+      UPDATE ${table} r SET sweep_minute = due.due_minute
+      FROM due WHERE r.ctid = due.place AND NOT due.is_over AND NOT due.entombs RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM removed)::int AS removed, (SELECT count(*) FROM entombed)::int AS entombed,
+           (SELECT count(*) FROM moved)::int AS moved`
+}

@@ -1,0 +1,325 @@
+/**
+ * Transactions that the store opens. BEGIN travels with the claim and COMMIT with the settlement, as scripts
+ * without parameters (the simple protocol): what is written into them is hexadecimal or a number, never text. So
+ * a transaction takes as many round trips as BEGIN, one statement and COMMIT.
+ *
+ * opened    BEGIN and the claim were sent; the work has not begun
+ * working   the handler has the connection
+ * ended     committed, rolled back, refused or unknown. After any doubt the connection is destroyed.
+ */
+import { OutcomeUnknownError, StoreError } from '../../core/errors.ts'
+import type { SqlTransaction, TransactionOpener } from '../../core/sql.ts'
+import type {
+  Claim,
+  ClaimReply,
+  RecordVerbs,
+  Replies,
+  Settlement,
+  TransactionEnd,
+  TransactionVerdict,
+} from '../../core/store.ts'
+import { settledParts } from '../sql/phases.ts'
+import type { PostgresClient, PostgresSession, Row } from './client.ts'
+import { asStoreError, isRefusal, serverError } from './errors.ts'
+import { idHex, tokenHex } from './rows.ts'
+import type { Statements } from './statements.ts'
+import {
+  checkOutcome,
+  claim,
+  claimReply,
+  claimValues,
+  milliseconds,
+  outcomeHex,
+  read,
+  type Run,
+  settle,
+  supersede,
+  type VerbRunner,
+} from './verbs.ts'
+
+/** Larger outcomes are bound as octets by a statement of their own; in a script they are twice as long. */
+const scriptOutcomeBytesMax = 16 * 1024
+
+/** How long a transaction waits for a free connection of the pool. */
+export const acquireMsMax = 3_000
+
+export interface TransactionHost<Tx> {
+  readonly client: PostgresClient<Tx>
+  readonly statements: Statements
+  readonly beginText: string
+  /** Whether the record that `claim` made is visible to others. */
+  isCommitted(claim: Claim): Promise<boolean>
+}
+
+type Work<Tx, Value> = (tx: Tx, records: RecordVerbs) => Promise<TransactionVerdict<Value>>
+
+export async function runTransaction<Tx, Value>(
+  host: TransactionHost<Tx>,
+  work: Work<Tx, Value>,
+  opening: Claim | undefined,
+): Promise<TransactionEnd<Value>> {
+  const session = await openSession(host.client)
+  let sound = false
+  try {
+    const opened = await begin(host, session, opening)
+    let ended = false
+    const run: Run = async ({ text }, values) => {
+      if (ended) throw new StoreError('permanent', 'This transaction has ended.')
+      return await session.query(text, values)
+    }
+    const records = transactionVerbs({ statements: host.statements, run }, opened)
+    let verdict: TransactionVerdict<Value>
+    try {
+      verdict = await work(session.tx, records)
+    } catch (error) {
+      ended = true
+      sound = await rollBack(session)
+      throw error
+    }
+    ended = true
+    if (verdict.kind === 'roll-back') {
+      sound = await rollBack(session)
+      return { kind: 'rolled-back', value: verdict.value }
+    }
+    const end = await commit(host, session, verdict.value, verdict.settlement, opening)
+    sound = end.kind !== 'unknown'
+    return end
+  } finally {
+    session.release(!sound)
+  }
+}
+
+/** @throws StoreError `transient` when no connection is free in time */
+async function openSession<Tx>(client: PostgresClient<Tx>): Promise<PostgresSession<Tx>> {
+  const opening = client.open()
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(() => resolve('late'), acquireMsMax)
+  })
+  try {
+    const session = await Promise.race([opening, late])
+    if (session !== 'late') return session
+    opening.then((it) => it.release(false)).catch(() => {})
+    throw new StoreError('transient', `No connection of the pool became free in ${acquireMsMax} ms.`)
+  } catch (error) {
+    throw asStoreError(error, 'connect')
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** What the claim that travelled with BEGIN was answered. */
+interface Opened {
+  readonly claim: Claim
+  readonly replies: Replies<ClaimReply>
+}
+
+async function begin<Tx>(
+  host: TransactionHost<Tx>,
+  session: PostgresSession<Tx>,
+  opening: Claim | undefined,
+): Promise<Opened | undefined> {
+  try {
+    if (opening === undefined) {
+      await session.script(host.beginText)
+      return undefined
+    }
+    const text = literal(host.statements.claimInTransaction.text, lockedClaimValues(opening))
+    const results = await session.script(`${host.beginText};${text}`)
+    const [row] = results.at(-1)?.rows ?? []
+    const run: Run = (statement, values) => session.query(statement.text, values)
+    const replies = await lockedReply({ statements: host.statements, run }, opening, row)
+    return { claim: opening, replies }
+  } catch (error) {
+    throw asStoreError(error, 'statement')
+  }
+}
+
+/** A claim inside a transaction never waits for another one: see `claimInTransaction`. */
+async function claimLocked(verbs: VerbRunner, asked: Claim): Promise<Replies<ClaimReply>> {
+  const [row] = await verbs.run(verbs.statements.claimInTransaction, lockedClaimValues(asked))
+  return await lockedReply(verbs, asked, row)
+}
+
+async function lockedReply(
+  verbs: VerbRunner,
+  asked: Claim,
+  row: Row | undefined,
+): Promise<Replies<ClaimReply>> {
+  if (row !== undefined) return { now: Number(row[1]), replies: [claimReply(row[2])] }
+  // Neither inserted nor seen: another transaction has it, or committed it after this statement began.
+  const { now, replies } = await read(verbs, [asked.id])
+  const [record] = replies
+  return { now, replies: [record === undefined ? { kind: 'locked' } : { kind: 'found', record }] }
+}
+
+/** The lock is a number made of the id's first octets; two ids that share it only wait for one another. */
+function lockedClaimValues(asked: Claim): readonly string[] {
+  const values = claimValues(asked)
+  return [...values, BigInt.asIntN(64, BigInt(`0x${(values[0] as string).slice(0, 16)}`)).toString()]
+}
+
+/** The verbs inside a transaction, the user's own or ours. */
+export function transactionVerbs(verbs: VerbRunner, opened?: Opened): RecordVerbs {
+  const guarded = async <Value>(call: () => Promise<Value>): Promise<Value> => {
+    try {
+      return await call()
+    } catch (error) {
+      throw asStoreError(error, 'statement')
+    }
+  }
+  let first = opened
+  return {
+    claim: (claims) =>
+      guarded(async () => {
+        const [only] = claims
+        if (claims.length !== 1 || only === undefined) return await claim(verbs, claims)
+        if (first?.claim === only) {
+          const { replies } = first
+          first = undefined
+          return replies
+        }
+        return await claimLocked(verbs, only)
+      }),
+    supersede: (takeovers) => guarded(() => supersede(verbs, takeovers)),
+    settle: (settlements) => guarded(() => settle(verbs, settlements)),
+    read: (ids) => guarded(() => read(verbs, ids)),
+  }
+}
+
+/** The verbs on a transaction that a client library or an ORM other than the store's own has open. */
+export function runOn(tx: SqlTransaction): Run {
+  return async ({ text, columns }, values) => {
+    const { rows } = await tx.query(text, values)
+    return rows.map((row) => columns.map((column) => row[column]))
+  }
+}
+
+/** Settles and commits in one round trip: the script ends at its first error, before its COMMIT. */
+async function commit<Tx, Value>(
+  host: TransactionHost<Tx>,
+  session: PostgresSession<Tx>,
+  value: Value,
+  settlement: Settlement | undefined,
+  opening: Claim | undefined,
+): Promise<TransactionEnd<Value>> {
+  const settled = settlement === undefined ? 'SELECT 1' : await settleText(host, session, settlement)
+  if (settled === undefined) return await refused(host, session, opening)
+  try {
+    const results = await session.script(`${settled};COMMIT`)
+    const command = results.at(-1)?.command
+    if (command === undefined || command === 'COMMIT') return { kind: 'committed', value }
+    throw new StoreError('permanent', `COMMIT was answered ${command}: an earlier statement had failed.`)
+  } catch (error) {
+    if (error instanceof StoreError) throw error
+    if (!isRefusal(error)) {
+      return { kind: 'unknown', value, error: asStoreError(error, 'commit') as StoreError }
+    }
+    if (serverError(error)?.code === divisionByZero) return await refused(host, session, opening)
+    await rollBack(session)
+    throw asStoreError(error, 'statement')
+  }
+}
+
+const divisionByZero = '22012'
+
+/** The settlement as a script; `undefined` when it was sent already, because it is large, and was refused. */
+async function settleText<Tx>(
+  host: TransactionHost<Tx>,
+  session: PostgresSession<Tx>,
+  settlement: Settlement,
+): Promise<string | undefined> {
+  const { phase, liveMs, keptMs, outcome } = settledParts(settlement)
+  checkOutcome(outcome)
+  const values = [
+    idHex(settlement.id),
+    tokenHex(settlement.token),
+    String(phase),
+    milliseconds(liveMs),
+    milliseconds(keptMs),
+  ]
+  if ((outcome?.byteLength ?? 0) > scriptOutcomeBytesMax) {
+    try {
+      const octets = Buffer.from(outcome as Uint8Array)
+      const rows = await session.query(host.statements.settleOne.text, [...values, octets])
+      return rows.length === 1 ? 'SELECT 1' : undefined
+    } catch (error) {
+      await rollBack(session)
+      throw asStoreError(error, 'statement')
+    }
+  }
+  return literal(host.statements.settleOrFail.text, [...values, `\\x${outcomeHex(outcome)}`])
+}
+
+/** Nothing of ours was committed, unless the handler did that itself. */
+async function refused<Tx>(
+  host: TransactionHost<Tx>,
+  session: PostgresSession<Tx>,
+  opening: Claim | undefined,
+): Promise<{ readonly kind: 'refused' }> {
+  await rollBack(session)
+  if (opening !== undefined && (await host.isCommitted(opening).catch(() => false))) throw endedByHand()
+  return { kind: 'refused' }
+}
+
+/** Whether the connection is certainly in no transaction any more. */
+async function rollBack<Tx>(session: PostgresSession<Tx>): Promise<boolean> {
+  try {
+    await session.script('ROLLBACK')
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * A transaction that the user's ORM opens and ends. An error that comes once the work has resolved may stand for
+ * a COMMIT that was applied, unless Postgres itself refused.
+ */
+export async function runOpened<Tx, Value>(
+  opener: TransactionOpener<Tx>,
+  statements: Statements,
+  work: Work<Tx, Value>,
+): Promise<TransactionEnd<Value>> {
+  const rollsBack = Symbol('rolls back')
+  let verdict: TransactionVerdict<Value> | undefined
+  let isRefused = false
+  try {
+    await opener.transaction(async (tx) => {
+      const records = transactionVerbs({ statements, run: runOn(opener.join(tx)) })
+      const asked = await work(tx, records)
+      if (asked.kind === 'commit' && asked.settlement !== undefined) {
+        const { replies } = await records.settle([asked.settlement])
+        isRefused = replies[0]?.kind !== 'settled'
+      }
+      verdict = asked
+      if (asked.kind === 'roll-back' || isRefused) throw rollsBack
+    })
+  } catch (error) {
+    if (isRefused) return { kind: 'refused' }
+    const asked = verdict as TransactionVerdict<Value> | undefined
+    if (asked?.kind === 'roll-back') return { kind: 'rolled-back', value: asked.value }
+    if (asked === undefined) throw error
+    if (isRefusal(error)) throw asStoreError(error, 'statement')
+    return { kind: 'unknown', value: asked.value, error: asStoreError(error, 'commit') as StoreError }
+  }
+  return { kind: 'committed', value: (verdict as unknown as TransactionVerdict<Value>).value }
+}
+
+/** Puts values that are hexadecimal or numbers in the place of their parameters. */
+function literal(text: string, values: readonly string[]): string {
+  return text.replace(/\$(\d+)/g, (_, place: string) => {
+    const value = values[Number(place) - 1]
+    if (value === undefined || !/^(?:\\x)?-?[0-9a-f]*$/.test(value)) {
+      throw new StoreError('permanent', 'A value of a record is not hexadecimal.')
+    }
+    return `'${value}'`
+  })
+}
+
+function endedByHand(): OutcomeUnknownError {
+  const cause = new Error(
+    'The handler ended the transaction itself (COMMIT or ROLLBACK). Retrysafe does that after the handler.',
+  )
+  return new OutcomeUnknownError(false, { cause })
+}

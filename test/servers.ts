@@ -1,0 +1,33 @@
+/** Databases of a test file's own, in the servers that all test files share. */
+import { randomUUID } from 'node:crypto'
+import mysql from 'mysql2/promise'
+import pg from 'pg'
+import { inject } from 'vitest'
+
+export const hasPostgres: boolean = inject('servers').postgres !== ''
+export const hasMariadb: boolean = inject('servers').mariadb !== ''
+
+const newName = (): string => `test_${randomUUID().replaceAll('-', '').slice(0, 16)}`
+
+/** The address of a new, empty database. */
+export async function postgresDatabase(): Promise<string> {
+  const url = new URL(inject('servers').postgres)
+  const name = newName()
+  const client = new pg.Client({ connectionString: url.href })
+  await client.connect()
+  await client.query(`CREATE DATABASE ${name}`)
+  await client.end()
+  url.pathname = `/${name}`
+  return url.href
+}
+
+/** The address of a new, empty database. */
+export async function mariadbDatabase(): Promise<string> {
+  const url = new URL(inject('servers').mariadb)
+  const name = newName()
+  const connection = await mysql.createConnection(url.href)
+  await connection.query(`CREATE DATABASE ${name}`)
+  await connection.end()
+  url.pathname = `/${name}`
+  return url.href
+}
