@@ -56,6 +56,8 @@ export interface PgPoolClient extends PgClient {
 /** What the store uses of a `Pool` of `pg`. */
 export interface PgPool<Client extends PgPoolClient = PgPoolClient> extends PgClient {
   connect(): Promise<Client>
+  /** There so that TypeScript finds the type of `Client` in the first of pg's two forms. */
+  connect(callback: (error: any, client: any, done: any) => void): void
   on(event: 'error', listener: (error: Error) => void): unknown
   readonly options?: { readonly max?: number | undefined }
 }
