@@ -4,7 +4,8 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { SqlResult, SqlTransaction } from '../../src/core/sql.ts'
-import { type Database, openDatabase } from './databases.ts'
+import { type Database, hasServer, openDatabase } from './databases.ts'
+import { commitsOnce } from './end-to-end.ts'
 import type { Dialect, Outside, Subject } from './subject.ts'
 
 /** Runs the contract of one ORM on one of its databases. */
@@ -13,7 +14,9 @@ export function describeTransactions<Tx>(
   dialect: Dialect,
   open: (url: string) => Promise<Subject<Tx>> | Subject<Tx>,
 ): void {
-  describe(`${orm} on ${dialect === 'mysql' ? 'mariadb' : dialect}`, () => contractOf(dialect, open))
+  const server = dialect === 'mysql' ? 'mariadb' : dialect
+  if (hasServer[dialect]) describe(`${orm} on ${server}`, () => contractOf(dialect, open))
+  else it.skip(`${orm} on ${server} [no server of ${server}]`, () => undefined)
 }
 
 function contractOf<Tx>(dialect: Dialect, open: (url: string) => Promise<Subject<Tx>> | Subject<Tx>): void {
@@ -43,6 +46,8 @@ function contractOf<Tx>(dialect: Dialect, open: (url: string) => Promise<Subject
   describe('binds', () => bindsValues(given))
   describe('answers', () => answers(given))
   describe('errors', () => keepsErrors(given))
+
+  describe('with a store', () => commitsOnce(dialect, () => ({ subject, url: database.url, outside })))
 
   describe('a transaction', () => {
     it('commits what both sides wrote', async () => {

@@ -1,23 +1,11 @@
-import { randomUUID } from 'node:crypto'
+/** Databases of the tests' own, with the tables that they use. */
 import mysql from 'mysql2/promise'
 import pg from 'pg'
+import { hasMariadb, hasPostgres, mariadbDatabase, postgresDatabase } from '../servers.ts'
 import type { Dialect, Outside } from './subject.ts'
-const fresh = (): string => `t${randomUUID().replaceAll('-', '')}`
-export async function postgresUrl(): Promise<string> {
-  const name = fresh()
-  const client = new pg.Client('postgres://postgres@127.0.0.1:54411/tx')
-  await client.connect()
-  await client.query(`CREATE DATABASE ${name}`)
-  await client.end()
-  return `postgres://postgres@127.0.0.1:54411/${name}`
-}
-async function mariadbUrl(): Promise<string> {
-  const name = fresh()
-  const client = await mysql.createConnection('mysql://t:t@127.0.0.1:33411/tx')
-  await client.query(`CREATE DATABASE ${name}`)
-  await client.end()
-  return `mysql://t:t@127.0.0.1:33411/${name}`
-}
+
+/** Whether there is a server. */
+export const hasServer: Readonly<Record<Dialect, boolean>> = { postgres: hasPostgres, mysql: hasMariadb }
 
 const tables: Readonly<Record<Dialect, readonly string[]>> = {
   postgres: [
@@ -52,14 +40,14 @@ export async function openDatabase(dialect: Dialect): Promise<Database> {
 }
 
 async function openPostgres(): Promise<Database> {
-  const url = await postgresUrl()
+  const url = await postgresDatabase()
   const client = new pg.Client(url)
   await client.connect()
   return { url, outside: async (text) => (await client.query(text)).rows, close: () => client.end() }
 }
 
 async function openMariadb(): Promise<Database> {
-  const url = await mariadbUrl()
+  const url = await mariadbDatabase()
   const connection = await mysql.createConnection(url)
   const outside: Outside = async (text) => (await connection.query(text))[0] as Record<string, unknown>[]
   return { url, outside, close: () => connection.end() }

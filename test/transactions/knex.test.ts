@@ -2,8 +2,8 @@ import knex, { type Knex } from 'knex'
 import { expect, test } from 'vitest'
 import { InvalidOptionError } from '../../src/core/errors.ts'
 import { fromKnex, knexTransactions } from '../../src/transactions/knex.ts'
+import { hasPostgres, postgresDatabase } from '../servers.ts'
 import { describeTransactions } from './contract.ts'
-import { postgresUrl } from './databases.ts'
 import type { Subject } from './subject.ts'
 
 function subjectOf(client: 'pg' | 'mysql2', connection: string): Subject<Knex.Transaction> {
@@ -24,8 +24,9 @@ function subjectOf(client: 'pg' | 'mysql2', connection: string): Subject<Knex.Tr
 describeTransactions('knex', 'postgres', (url) => subjectOf('pg', url))
 describeTransactions('knex', 'mysql', (url) => subjectOf('mysql2', url))
 
-test('a question mark behind a backslash cannot be said to Knex and is refused', async () => {
-  const db = knex({ client: 'pg', connection: await postgresUrl() })
+test('a question mark behind a backslash cannot be said to Knex and is refused', async ({ skip }) => {
+  skip(!hasPostgres, 'no server of postgres')
+  const db = knex({ client: 'pg', connection: await postgresDatabase() })
   const refused = db.transaction((tx) => fromKnex(tx).query("SELECT '\\?'", []))
   await expect(refused).rejects.toThrow(InvalidOptionError)
   await db.destroy()

@@ -11,8 +11,8 @@ import mysql from 'mysql2'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import { fromKysely, kyselyTransactions } from '../../src/transactions/kysely.ts'
+import { hasPostgres, postgresDatabase } from '../servers.ts'
 import { describeTransactions } from './contract.ts'
-import { postgresUrl } from './databases.ts'
 import type { Subject } from './subject.ts'
 
 interface Tables {
@@ -46,8 +46,9 @@ describeTransactions('kysely', 'mysql', (url) => {
   return subjectOf(new Kysely({ dialect: new MysqlDialect({ pool }), plugins }), 'mysql')
 })
 
-test('a controlled transaction with a savepoint', async () => {
-  const pool = new pg.Pool({ connectionString: await postgresUrl(), max: 1 })
+test('a controlled transaction with a savepoint', async ({ skip }) => {
+  skip(!hasPostgres, 'no server of postgres')
+  const pool = new pg.Pool({ connectionString: await postgresDatabase(), max: 1 })
   await using db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }), plugins })
   await db.schema.createTable('notes').addColumn('note', 'text').execute()
   const tx = await db.startTransaction().execute()

@@ -4,8 +4,8 @@ import { MikroORM } from '@mikro-orm/postgresql'
 import { expect, test } from 'vitest'
 import { InvalidOptionError } from '../../src/core/errors.ts'
 import { fromMikroorm, mikroormTransactions } from '../../src/transactions/mikroorm.ts'
+import { hasPostgres, postgresDatabase } from '../servers.ts'
 import { describeTransactions } from './contract.ts'
-import { postgresUrl } from './databases.ts'
 import type { Subject } from './subject.ts'
 
 interface Order {
@@ -52,14 +52,16 @@ async function openMariadb(clientUrl: string) {
 describeTransactions('mikroorm', 'postgres', openPostgres)
 describeTransactions('mikroorm', 'mysql', openMariadb)
 
-test('an entity manager outside any transaction is refused', async () => {
-  const orm = await MikroORM.init({ clientUrl: await postgresUrl(), entities: [Order] })
+test('an entity manager outside any transaction is refused', async ({ skip }) => {
+  skip(!hasPostgres, 'no server of postgres')
+  const orm = await MikroORM.init({ clientUrl: await postgresDatabase(), entities: [Order] })
   expect(() => fromMikroorm(orm.em.fork())).toThrow(InvalidOptionError)
   await orm.close()
 })
 
-test('what is not flushed yet commits and rolls back with the statements of the store', async () => {
-  const orm = await MikroORM.init({ clientUrl: await postgresUrl(), entities: [Order] })
+test('what is not flushed yet commits and rolls back with the statements of the store', async ({ skip }) => {
+  skip(!hasPostgres, 'no server of postgres')
+  const orm = await MikroORM.init({ clientUrl: await postgresDatabase(), entities: [Order] })
   await orm.schema.create()
   await orm.em.execute('CREATE TABLE notes (note text)')
   const opener = mikroormTransactions(orm.em.fork())

@@ -2,8 +2,8 @@ import { DataSource, type EntityManager, EntitySchema } from 'typeorm'
 import { expect, test } from 'vitest'
 import { InvalidOptionError } from '../../src/core/errors.ts'
 import { fromTypeorm, typeormTransactions } from '../../src/transactions/typeorm.ts'
+import { hasPostgres, postgresDatabase } from '../servers.ts'
 import { describeTransactions } from './contract.ts'
-import { postgresUrl } from './databases.ts'
 import type { Subject } from './subject.ts'
 
 interface Order {
@@ -31,8 +31,9 @@ async function open(type: 'postgres' | 'mysql' | 'mariadb', url: string): Promis
 describeTransactions('typeorm', 'postgres', (url) => open('postgres', url))
 describeTransactions('typeorm', 'mysql', (url) => open('mariadb', url))
 
-test('a manager outside any transaction is refused', async () => {
-  const dataSource = new DataSource({ type: 'postgres', url: await postgresUrl(), entities: [Order] })
+test('a manager outside any transaction is refused', async ({ skip }) => {
+  skip(!hasPostgres, 'no server of postgres')
+  const dataSource = new DataSource({ type: 'postgres', url: await postgresDatabase(), entities: [Order] })
   await dataSource.initialize()
   expect(() => fromTypeorm(dataSource.manager)).toThrow(InvalidOptionError)
   const queryRunner = dataSource.createQueryRunner()
