@@ -7,10 +7,11 @@ import { parseArgs } from 'node:util'
 import { question as gateway } from './gateway.ts'
 import { question as http } from './http.ts'
 import { question as memory } from './memory.ts'
+import { question as postgres } from './postgres.ts'
 import { describeMachine, type Pace, type Question, type Row } from './rounds.ts'
 import { question as sqlite } from './sqlite.ts'
 
-const questions: Readonly<Record<string, Question>> = { sqlite, http, gateway, memory }
+const questions: Readonly<Record<string, Question>> = { sqlite, postgres, http, gateway, memory }
 
 const paces = {
   full: { quick: false, rounds: 5, caseMs: 400 },

@@ -107,7 +107,7 @@ export interface MysqlTableOptions {
 export interface MysqlCommonOptions extends MysqlTableOptions {
   /**
    * `auto`: the table is made and brought up to date at first use. `check`: it must be there, made by
-   * `retrysafe migrate`. Default `'auto'`.
+   * `mysqlMigrations`. Default `'auto'`.
    */
   readonly migrate?: 'auto' | 'check'
   /** Of the transactions that the store opens. Default `'read committed'`. */
@@ -172,7 +172,7 @@ export function mysqlStore(
   })
 }
 
-/** The steps of the schema, for `retrysafe migrate` and for migration tools of your own. */
+/** The steps of the schema, for a start-up script and for migration tools of your own. */
 export interface MysqlMigrations {
   /** The version that the database has, 0 for none, and the newest that this release knows. */
   status(): Promise<{ readonly version: number; readonly latest: number }>

@@ -97,7 +97,7 @@ export interface PostgresTableOptions {
 export interface PostgresCommonOptions extends PostgresTableOptions {
   /**
    * `auto`: the table is made and brought up to date at first use. `check`: it must be there, made by
-   * `retrysafe migrate`. Default `'auto'`.
+   * `postgresMigrations`. Default `'auto'`.
    */
   readonly migrate?: 'auto' | 'check'
   /** Of the transactions that the store opens. Default `'read committed'`. */
@@ -169,7 +169,7 @@ export function postgresStore(
   })
 }
 
-/** The steps of the schema, for `retrysafe migrate` and for migration tools of your own. */
+/** The steps of the schema, for a start-up script and for migration tools of your own. */
 export interface PostgresMigrations {
   /** The version that the database has, 0 for none, and the newest that this release knows. */
   status(): Promise<{ readonly version: number; readonly latest: number }>

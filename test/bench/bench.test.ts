@@ -34,9 +34,10 @@ function leftFolders(pid: number): string[] {
   }
 }
 
-const names = ['sqlite', 'http', 'gateway', 'memory']
+const names = ['sqlite', 'postgres', 'http', 'gateway', 'memory']
 
 const someCases: Readonly<Record<string, readonly string[]>> = {
+  postgres: ['fresh, by hand', 'replay, lease mode', 'transaction mode', 'one-statement mode'],
   sqlite: ['fresh, by hand', 'fresh, sqliteStore', 'replay, by hand', 'replay, sqliteStore'],
   http: ['express, bare', 'express, fresh key', 'fastify, replay', 'hono, fresh key', 'node, fresh key'],
   gateway: ['bare proxy', 'gateway, no key', 'gateway, fresh key, SQLite'],

@@ -288,7 +288,7 @@ describe('the table', () => {
 
   test('that is missing, of another version or not ours to use fails at the start, with what mends it', async () => {
     const missing = postgresStore({ pool, table: 'missing_records', migrate: 'check' })
-    await expect(missing.ready()).rejects.toThrow(/missing.*npx retrysafe migrate/)
+    await expect(missing.ready()).rejects.toThrow(/missing.*postgresMigrations/)
     const noSchema = postgresStore({ pool, table: 'nowhere.records' })
     await expect(noSchema.ready()).rejects.toThrow(/CREATE SCHEMA "nowhere"/)
     await postgresStore({ pool, table: 'newer_records' }).ready()

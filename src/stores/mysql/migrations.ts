@@ -18,7 +18,7 @@ const versionTable = 'retrysafe_schema'
 const migrationLock = 'retrysafe_schema'
 const lockSecondsMax = 4
 
-const command = 'Run `npx retrysafe migrate --store mysql://<user>@<host>/<database>`'
+const command = 'Run `await mysqlMigrations({ pool }).apply()`'
 
 type Step = (table: string) => readonly string[]
 

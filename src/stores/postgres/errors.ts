@@ -24,8 +24,8 @@ const meanings: Readonly<Record<string, Meaning>> = {
   '40003': ends('lost', 'Postgres does not know whether the statement completed.'),
   '40P01': transient('Postgres ended a deadlock.'),
   '42501': permanent('The role may not use the table of records.'),
-  '42P01': permanent('The table of records is missing. Run `npx retrysafe migrate`.'),
-  '42703': permanent('The table of records is of another version. Run `npx retrysafe migrate`.'),
+  '42P01': permanent('The table of records is missing. Run `await postgresMigrations({ pool }).apply()`.'),
+  '42703': permanent('The table of records is of another version. Run `await postgresMigrations({ pool }).apply()`.'),
   '53100': transient('The disk of the Postgres server is full.'),
   '53200': transient('The Postgres server is out of memory.'),
   '53300': transient('The Postgres server has too many connections.'),
@@ -62,7 +62,10 @@ const neverSent: ReadonlySet<string> = new Set([
 /** How deep an error is looked into: ORMs wrap what their client library throws. */
 const causesMax = 10
 
-const wrappers = ['cause', 'original', 'parent', 'driverError', 'meta'] as const
+const wrappers = ['cause', 'original', 'parent', 'driverError', 'meta', 'driverAdapterError'] as const
+
+/** A SQLSTATE. Prisma's own codes (P1000 and on) have its form; those of PL/pgSQL begin with P0. */
+const sqlState = /^(?!P[1-9])(?=.*\d)[0-9A-Z]{5}$/
 
 interface ServerError {
   readonly code: string
@@ -73,8 +76,8 @@ interface ServerError {
 export function serverError(error: unknown): ServerError | undefined {
   let at = error
   for (let depth = 0; depth < causesMax && typeof at === 'object' && at !== null; depth++) {
-    const { code, severity } = at as { code?: unknown; severity?: unknown }
-    if (typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)) {
+    const { originalCode, code = originalCode, severity } = at as Record<string, unknown>
+    if (typeof code === 'string' && sqlState.test(code)) {
       return { code, severity: typeof severity === 'string' ? severity : undefined }
     }
     const inner: Record<string, unknown> = at as Record<string, unknown>

@@ -109,7 +109,7 @@ export async function checkTable<Tx>(client: PostgresClient<Tx>, name: TableName
   const version = await readVersion(client, name)
   if (version < schemaVersion) {
     throw new SchemaMismatchError(
-      `The table ${quoted(name)} is ${version === 0 ? 'missing' : `of version ${version}`}. Run \`npx retrysafe migrate\` with the address of the database.`,
+      `The table ${quoted(name)} is ${version === 0 ? 'missing' : `of version ${version}`}. Run \`await postgresMigrations({ pool }).apply()\` with a role that may create tables.`,
     )
   }
   try {
@@ -128,7 +128,7 @@ function mayNot(error: unknown, name: TableName): Error {
   if (code === '42501') {
     const rights = `GRANT SELECT, INSERT, UPDATE, DELETE ON ${quoted(name)} TO <the role>`
     return new SchemaMismatchError(
-      `The role may not use or create ${quoted(name)}. Run \`npx retrysafe migrate\` as its owner, and: ${rights}; GRANT SELECT ON ${versions(name)} TO <the role>.`,
+      `The role may not use or create ${quoted(name)}. Run \`await postgresMigrations({ pool }).apply()\` as its owner, and: ${rights}; GRANT SELECT ON ${versions(name)} TO <the role>.`,
       { cause: error },
     )
   }
