@@ -82,9 +82,7 @@ async function casesOf(pool: pg.Pool, idem: Idempotency<pg.PoolClient>): Promise
     input.currency,
   ])
   const keys = Array.from({ length: settledKeys }, () => randomUUID())
-  await Promise.all(
-    keys.flatMap((key) => [freshByHand(pool, key), charge.run({ key, principal, input })]),
-  )
+  await Promise.all(keys.flatMap((key) => [freshByHand(pool, key), charge.run({ key, principal, input })]))
   let at = 0
   const nextKey = (): string => keys[at++ % keys.length] as string
   const fresh = (run: (key: string) => Promise<unknown>): Case['measure'] => {

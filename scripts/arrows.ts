@@ -30,6 +30,9 @@ export const units: Readonly<Record<'stores' | 'http', readonly string[]>> = {
   http: ['fetch', 'node', 'express', 'fastify', 'koa', 'hono', 'h3', 'nest', 'next'],
 }
 
+/** Folders of `stores` that are no store and that every store may use. */
+export const sharedInStores: readonly string[] = ['sql']
+
 /** Rooms whose third-party imports the build bundles into `dist`; elsewhere only types may be imported. */
 export const bundledRooms: readonly string[] = ['gateway', 'console', 'cli']
 

@@ -3,7 +3,15 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { tmpdir } from 'node:os'
 import { dirname, join, posix } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { arrows, bundledRooms, freeRooms, mainEntry, runtimeFile, units } from '../../scripts/arrows.ts'
+import {
+  arrows,
+  bundledRooms,
+  freeRooms,
+  mainEntry,
+  runtimeFile,
+  sharedInStores,
+  units,
+} from '../../scripts/arrows.ts'
 import { filesBelow, isPackage, type ModuleImport, moduleImports } from '../../scripts/module-imports.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -18,7 +26,7 @@ function roomOf(file: string): string {
 function unitOf(file: string): string | undefined {
   const [room = '', second = ''] = file.split('/')
   const unit = second.replace(/\.ts$/, '')
-  if (room === 'stores') return unit
+  if (room === 'stores') return sharedInStores.includes(unit) ? undefined : unit
   return room === 'http' && units.http.includes(unit) ? unit : undefined
 }
 
