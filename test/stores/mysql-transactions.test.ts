@@ -2,7 +2,7 @@
 import mariadb from 'mariadb'
 import mysql from 'mysql2/promise'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import type { SqlTransaction } from '../../src/core/sql.ts'
+import type { SqlTransaction, TransactionOpener } from '../../src/core/sql.ts'
 import { type MysqlStore, mysqlStore } from '../../src/stores/mysql.ts'
 import { completion, newClaim, newId, newToken } from '../../src/verification/store-cases/context.ts'
 import { mariadbDatabase } from '../servers.ts'
@@ -471,5 +471,88 @@ test('unknown ids and tokens change nothing inside a transaction', async () => {
     expect(replies).toEqual([{ kind: 'refused', record: undefined }])
     expect((await records.claim([newClaim({ token: 'short' })])).replies[0]?.kind).toBe('failed')
     return { kind: 'roll-back', value: undefined }
+  })
+})
+
+describe('transactions that an ORM opens', () => {
+  /** As ORMs are: a callback, and a `tx` of their own. */
+  const openerOf = (
+    dialect: 'mysql' | 'postgres',
+  ): TransactionOpener<{ connection: mysql.PoolConnection }> => ({
+    async transaction(work) {
+      const connection = await pool.getConnection()
+      try {
+        await connection.beginTransaction()
+        const value = await work({ connection })
+        await connection.commit()
+        return value
+      } catch (error) {
+        await connection.rollback()
+        throw error
+      } finally {
+        connection.release()
+      }
+    },
+    join: ({ connection }) => ({
+      kind: 'sql-transaction',
+      dialect,
+      async query(text, values) {
+        const [result] = await connection.query<mysql.RowDataPacket[] | mysql.ResultSetHeader>(text, [
+          ...values,
+        ])
+        return Array.isArray(result)
+          ? { rows: result, affected: 0 }
+          : { rows: [], affected: result.affectedRows }
+      },
+    }),
+  })
+
+  test('commit, roll back and are refused with the record', async () => {
+    const orm = mysqlStore({ pool, transactions: openerOf('mysql') })
+    const asked = newClaim()
+    const insert = { text: 'INSERT INTO orders VALUES (?, ?)', values: [1, 'x'] }
+    const run = (parts: object): Promise<unknown> =>
+      orm.transaction(async (tx, records) => {
+        expect((await records.claim([asked])).replies).toEqual([{ kind: 'claimed' }])
+        expect(await orm.execute?.(tx, insert)).toEqual({ affectedRows: 1, insertId: 0 })
+        return { kind: 'commit', value: 17, ...parts }
+      })
+    expect(await run({ kind: 'roll-back' })).toEqual({ kind: 'rolled-back', value: 17 })
+    const stranger = completion({ id: asked.id, token: newToken() })
+    expect(await run({ settlement: stranger })).toEqual({ kind: 'refused' })
+    expect(await orders()).toEqual([])
+    expect(await run({ settlement: completion(asked) })).toEqual({ kind: 'committed', value: 17 })
+    expect(await orders()).toEqual([1])
+    expect(await phaseOf(asked.id)).toBe('completed')
+    const thrown = new Error('no stock')
+    const throws = orm.transaction(async () => {
+      throw thrown
+    })
+    await expect(throws).rejects.toBe(thrown)
+  })
+
+  test('whose COMMIT got no answer are unknown', async () => {
+    const orm = mysqlStore({ pool, transactions: openerOf('mysql') })
+    const asked = newClaim()
+    const end = await orm.transaction(async ({ connection }, records) => {
+      await records.claim([asked])
+      const { commit } = connection
+      connection.commit = async () => {
+        await commit.call(connection)
+        throw Object.assign(new Error('The answer is lost.'), {
+          code: 'PROTOCOL_CONNECTION_LOST',
+          fatal: true,
+        })
+      }
+      return { kind: 'commit', value: 17, settlement: completion(asked) }
+    })
+    expect(end).toMatchObject({ kind: 'unknown', value: 17, error: { failure: 'lost' } })
+    expect(await phaseOf(asked.id)).toBe('completed')
+  })
+
+  test('on another database are refused', async () => {
+    const orm = mysqlStore({ pool, transactions: openerOf('postgres') })
+    const call = orm.transaction(async () => ({ kind: 'commit', value: undefined }))
+    await expect(call).rejects.toMatchObject({ failure: 'permanent' })
   })
 })

@@ -93,7 +93,7 @@ export function statementsFor(
   const fields = columns.map((column) => `r.${column}`).join(', ')
   const list = (row: string, count: number): string => Array.from({ length: count }, () => row).join(', ')
   const read = (count: number): string =>
-    `SELECT ${nowMs} AS now, ${fields} FROM (SELECT 1 AS one) o LEFT JOIN ${table} r FORCE INDEX (PRIMARY) ON r.id IN (${list('?', count)})`
+    `SELECT ${nowMs} AS now_ms, ${fields} FROM (SELECT 1 AS one) o LEFT JOIN ${table} r FORCE INDEX (PRIMARY) ON r.id IN (${list('?', count)})`
 
   // The batch first and then one look-up for each of its rows: with another order, or a scan of a small table, an
   // UPDATE would lock rows that are none of its business. The first row names the columns of all.
@@ -128,7 +128,7 @@ export function statementsFor(
     look: (count) => (scope === 'pool' ? read(count) : `${wait}${read(count)} LOCK IN SHARE MODE`),
     probe: `SELECT r.id FROM ${table} r WHERE r.id = ? FOR SHARE NOWAIT`,
     unclaim: `DELETE FROM ${table} WHERE id = ? AND token = ?`,
-    now: `SELECT ${nowMs} AS now`,
+    now: `SELECT ${nowMs} AS now_ms`,
   }
 }
 

@@ -257,12 +257,12 @@ export async function readRecords(
       caught(() => recordOf(row)),
     )
   }
-  return { now: integer((rows[0] as Row).now, 'now'), records }
+  return { now: integer((rows[0] as Row).now_ms, 'now_ms'), records }
 }
 
 export async function nowOf(statements: Statements, run: Run): Promise<number> {
   const { rows } = await run(statements.now, [])
-  return integer(rows[0]?.now, 'now')
+  return integer(rows[0]?.now_ms, 'now_ms')
 }
 
 /**
