@@ -3,6 +3,7 @@ import mariadb from 'mariadb'
 import mysql from 'mysql2/promise'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { SqlTransaction, TransactionOpener } from '../../src/core/sql.ts'
+import { createIdempotency } from '../../src/index.ts'
 import { type MysqlStore, mysqlStore } from '../../src/stores/mysql.ts'
 import { completion, newClaim, newId, newToken } from '../../src/verification/store-cases/context.ts'
 import { mariadbDatabase } from '../servers.ts'
@@ -554,5 +555,64 @@ describe('transactions that an ORM opens', () => {
     const orm = mysqlStore({ pool, transactions: openerOf('postgres') })
     const call = orm.transaction(async () => ({ kind: 'commit', value: undefined }))
     await expect(call).rejects.toMatchObject({ failure: 'permanent' })
+  })
+})
+
+describe('through an instance of the library', () => {
+  test('of many calls on several hosts one runs, and all get its outcome', async () => {
+    await admin.query('ALTER TABLE orders MODIFY id INT AUTO_INCREMENT')
+    const hosts = Array.from({ length: 3 }, () => {
+      const own = mysql.createPool({ uri: url, connectionLimit: 4 })
+      const idem = createIdempotency({ store: mysqlStore({ pool: own }), wait: '10s' })
+      onTestFinished(async () => {
+        await idem.close()
+        await own.end()
+      })
+      const order = idem.transaction('order', async ({ text }: { text: string }, { tx }) => {
+        const [made] = await tx.query<mysql.ResultSetHeader>('INSERT INTO orders (text) VALUES (?)', [text])
+        return { orderId: made.insertId }
+      })
+      return { idem, order, own }
+    })
+    const keys = Array.from({ length: 10 }, (_, at) => `k-${at}`)
+    const calls = keys.flatMap((key) =>
+      hosts.flatMap(({ order }) =>
+        [1, 2].map(async () => {
+          const { value } = await order.run({ key, principal: 'p', input: { text: key } })
+          return `${key} ${value.orderId}`
+        }),
+      ),
+    )
+    const ends = new Set(await Promise.all(calls))
+    expect(ends.size).toBe(keys.length)
+    expect(await orders()).toHaveLength(keys.length)
+  })
+
+  test('within a transaction of the user’s, and with one statement', async () => {
+    const idem = createIdempotency({ store })
+    onTestFinished(() => idem.close())
+    for (const replayed of [false, true]) {
+      const tx = await pool.getConnection()
+      await tx.beginTransaction()
+      const call = { operation: 'order', key: 'k', principal: 'p', input: 1 }
+      const end = await idem.within(tx, call, async () => {
+        await tx.query(`INSERT INTO orders VALUES (1, '')`)
+        return 'done'
+      })
+      expect(end).toMatchObject({ value: 'done', replayed })
+      await tx.commit()
+      tx.release()
+    }
+    expect(await orders()).toEqual([1])
+
+    const insert = idem.statement('insert', (id: number) => ({
+      text: 'INSERT INTO orders VALUES (?, ?)',
+      values: [id, 'x'],
+    }))
+    for (const replayed of [false, true]) {
+      const end = await insert.run({ key: 'k', principal: 'p', input: 2 })
+      expect(end).toMatchObject({ value: { affectedRows: 1 }, replayed })
+    }
+    expect(await orders()).toEqual([1, 2])
   })
 })

@@ -330,6 +330,19 @@ describe('the table', () => {
   })
 })
 
+describe('a session that lost its statements, as behind a transaction pooler', () => {
+  test('is answered all the same', async () => {
+    const single = new pg.Pool({ connectionString: url, max: 1 })
+    const store = postgresStore({ pool: single })
+    const [one, two] = [newClaim(), newClaim()]
+    await store.claim([one])
+    await single.query('DEALLOCATE ALL')
+    expect((await store.claim([two])).replies).toEqual([{ kind: 'claimed' }])
+    expect((await store.claim([newClaim({ id: one.id })])).replies[0]?.kind).toBe('found')
+    await single.end()
+  })
+})
+
 describe('errors', () => {
   test('an id or a token that is none fails its item alone', async () => {
     const store = postgresStore({ pool })

@@ -1,7 +1,11 @@
 /**
- * What the store uses of each client library, and how it uses it. Nothing is kept in a session: statements are
- * unnamed and settings are local to a transaction, so that a transaction pooler may stand in between.
+ * What the store uses of each client library, and how it uses it. A transaction pooler may stand in between:
+ * settings are local to a transaction, and statements are named only where they commit by themselves. Planning
+ * takes longer than running them, so names are worth a lot; where a pooler hands out a session that does not
+ * know a name, the server refuses before anything happens, and the store goes on without names.
  */
+import { createHash } from 'node:crypto'
+import { serverError } from './errors.ts'
 
 /** One row, its values in the order of the statement's columns. */
 export type Row = readonly unknown[]
@@ -63,6 +67,7 @@ export interface PgPool<Client extends PgPoolClient = PgPoolClient> extends PgCl
 }
 
 interface PgQuery {
+  readonly name?: string
   readonly text: string
   readonly values?: unknown[]
   readonly rowMode?: 'array'
@@ -83,8 +88,14 @@ export function pgClient<Client extends PgPoolClient>(pool: PgPool<Client>): Pos
   // A connection that dies while idle is an event; without a listener it would end the process.
   if (!listened.has(pool)) pool.on('error', ignore)
   listened.add(pool)
-  const run = async (on: PgClient, text: string, values: readonly unknown[]): Promise<readonly Row[]> => {
+  const run = async (
+    on: PgClient,
+    text: string,
+    values: readonly unknown[],
+    name?: string,
+  ): Promise<readonly Row[]> => {
     const config: PgQuery = {
+      ...(name !== undefined && { name }),
       text,
       values: values as unknown[],
       rowMode: 'array',
@@ -95,8 +106,8 @@ export function pgClient<Client extends PgPoolClient>(pool: PgPool<Client>): Pos
   return {
     library: 'pg',
     flightsMax: Math.min(flightsMaxDefault, pool.options?.max ?? 10),
-    query: (text, values) => run(pool, text, values),
-    queryOn: run,
+    query: namedWherePossible((text, values, name) => run(pool, text, values, name)),
+    queryOn: (tx, text, values) => run(tx, text, values),
     async open(): Promise<PostgresSession<Client>> {
       const client = await pool.connect()
       client.on('error', ignore)
@@ -123,7 +134,7 @@ export function pgClient<Client extends PgPoolClient>(pool: PgPool<Client>): Pos
 /** What the store uses of `sql` and of its transactions in `postgres` (postgres.js). */
 export interface PostgresJsQueryable {
   // biome-ignore lint: postgres.js types its parameters by the options of the instance
-  unsafe(text: string, values?: any[]): PostgresJsPending
+  unsafe(text: string, values?: any[], options?: { readonly prepare?: boolean }): PostgresJsPending
 }
 
 interface PostgresJsPending {
@@ -153,7 +164,12 @@ export function postgresJsClient<Reserved extends PostgresJsReserved>(
   return {
     library: 'postgres.js',
     flightsMax: Math.min(flightsMaxDefault, sql.options?.max ?? 10),
-    query: (text, values) => run(sql, text, values),
+    query: namedWherePossible(
+      async (text, values, name) =>
+        (await sql
+          .unsafe(text, values as unknown[], { prepare: name !== undefined })
+          .values()) as readonly Row[],
+    ),
     queryOn: run,
     async open(): Promise<PostgresSession<Reserved>> {
       const reserved = await sql.reserve()
@@ -227,6 +243,38 @@ export function pgliteClient<Tx extends PgliteTransaction>(db: PgliteDatabase<Tx
         release: () => over.resolve(),
       }
     },
+  }
+}
+
+type NamedRun = (text: string, values: readonly unknown[], name?: string) => Promise<readonly Row[]>
+
+/** The session does not know the name, or knows it from another client of the pooler. */
+const isOfNames = (code: string | undefined): boolean => code === '26000' || code === '42P05'
+
+/** Names are digests of the text, so that one name never stands for two statements. */
+function namedWherePossible(
+  run: NamedRun,
+): (text: string, values: readonly unknown[]) => Promise<readonly Row[]> {
+  const names = new Map<string, string>()
+  let works = true
+  const nameOf = (text: string): string => {
+    const known = names.get(text)
+    if (known !== undefined) return known
+    const name = `retrysafe_${createHash('sha256').update(text).digest('base64url').slice(0, 22)}`
+    names.set(text, name)
+    return name
+  }
+  return async (text, values) => {
+    if (!works) return await run(text, values)
+    try {
+      return await run(text, values, nameOf(text))
+    } catch (error) {
+      const code = serverError(error)?.code
+      if (isOfNames(code)) works = false
+      // 0A000: the plan of a name is of an older version of the table.
+      else if (code !== '0A000') throw error
+      return await run(text, values)
+    }
   }
 }
 

@@ -33,7 +33,10 @@ const minuteOf = (ms: string): string => `((${ms}) / 60000)::int`
 export interface Statements {
   /** id, token, fingerprint, principal tag, operation, lease, retention; one of each */
   readonly claimOne: ColumnedStatement
-  /** As `claimOne`, for a transaction: nothing is inserted while another transaction has the key. + lock */
+  /**
+   * For a transaction: nothing is inserted while another one has the key; what is there is read by `read`. In a
+   * script it is planned each time, so it is as plain as can be. As `claimOne`, and the lock
+   */
   readonly claimInTransaction: ColumnedStatement
   /** The same as arrays */
   readonly claim: ColumnedStatement
@@ -73,12 +76,12 @@ export function statementsFor(name: TableName): Statements {
            ${minuteOf('clock.now + i.retention')}, ${running}, i.id, i.token, decode(i.fingerprint, 'hex'),
            convert_from(decode(i.principal_tag, 'hex'), 'UTF8'), convert_from(decode(i.operation, 'hex'), 'UTF8'), ''`
 
-  const claimOf = (lock: string): string => `
+  const claimOne = `
     WITH ${clock}, i AS MATERIALIZED (
       SELECT $1::uuid AS id, $2::uuid AS token, $3::text AS fingerprint, $4::text AS principal_tag,
              $5::text AS operation, $6::bigint AS lease, $7::bigint AS retention
     ), inserted AS (
-      INSERT INTO ${table} (${columnNames}) ${newRow} FROM i CROSS JOIN clock ${lock}
+      INSERT INTO ${table} (${columnNames}) ${newRow} FROM i CROSS JOIN clock
       ON CONFLICT (id) DO NOTHING RETURNING id
     )
     SELECT 1 AS ord, clock.now::float8 AS now, NULL::bytea AS record FROM inserted CROSS JOIN clock
@@ -108,10 +111,17 @@ export function statementsFor(name: TableName): Statements {
   const found = ['ord', 'now', 'record'] as const
   const done = ['ord', 'now'] as const
   return {
-    claimOne: { columns: found, text: claimOf('') },
+    claimOne: { columns: found, text: claimOne },
     claimInTransaction: {
       columns: found,
-      text: claimOf('WHERE pg_try_advisory_xact_lock($8::bigint)'),
+      text: `
+        INSERT INTO ${table} (${columnNames}) ${newRow}
+        FROM (SELECT ${nowMs} AS now OFFSET 0) AS clock,
+             (SELECT $1::uuid AS id, $2::uuid AS token, $3::text AS fingerprint, $4::text AS principal_tag,
+                     $5::text AS operation, $6::bigint AS lease, $7::bigint AS retention) AS i
+        WHERE pg_try_advisory_xact_lock($8::bigint)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING 1 AS ord, created_at::float8 AS now, NULL::bytea AS record`,
     },
     claim: {
       columns: found,
