@@ -246,7 +246,7 @@ describe('the transaction of the store', () => {
     })
     expect(end).toEqual({
       kind: 'committed',
-      value: [{ affectedRows: 1, insertId: 0 }, [{ id: 5, text: value }]],
+      value: [[{ affectedRows: 1, insertId: 0 }], [{ id: 5, text: value }]],
     })
     await store.transaction(async (tx) => {
       // mysql2 would write `text` = `text` of it, which is true for every row.
@@ -515,7 +515,7 @@ describe('transactions that an ORM opens', () => {
     const run = (parts: object): Promise<unknown> =>
       orm.transaction(async (tx, records) => {
         expect((await records.claim([asked])).replies).toEqual([{ kind: 'claimed' }])
-        expect(await orm.execute?.(tx, insert)).toEqual({ affectedRows: 1, insertId: 0 })
+        expect(await orm.execute?.(tx, insert)).toEqual([{ affectedRows: 1 }])
         return { kind: 'commit', value: 17, ...parts }
       })
     expect(await run({ kind: 'roll-back' })).toEqual({ kind: 'rolled-back', value: 17 })
@@ -605,13 +605,11 @@ describe('through an instance of the library', () => {
     }
     expect(await orders()).toEqual([1])
 
-    const insert = idem.statement('insert', (id: number) => ({
-      text: 'INSERT INTO orders VALUES (?, ?)',
-      values: [id, 'x'],
-    }))
+    const text = 'INSERT INTO orders VALUES (?, ?)'
+    const insert = idem.statement('insert', text, (id: number) => [id, 'x'])
     for (const replayed of [false, true]) {
       const end = await insert.run({ key: 'k', principal: 'p', input: 2 })
-      expect(end).toMatchObject({ value: { affectedRows: 1 }, replayed })
+      expect(end).toMatchObject({ value: [{ affectedRows: 1 }], replayed })
     }
     expect(await orders()).toEqual([1, 2])
   })

@@ -18,25 +18,26 @@ interface Header {
 }
 
 /**
- * The rows as plain data, or for a statement without rows `{ affectedRows, insertId }`.
+ * The rows as plain data. MySQL has no RETURNING, so a statement that changes rows gives one row of what the server
+ * says of it: `affectedRows` and, where the client library tells it, `insertId`.
  *
  * @throws InvalidOptionError for a value that is not plain: client libraries write an object as SQL
  */
 export async function runStatement(
   tx: SqlTransaction | Preparing,
   { text, values }: Statement,
-): Promise<unknown> {
+): Promise<readonly object[]> {
   for (const value of values) checkPlain(value)
   if (isSqlTransaction(tx)) {
     const { rows, affected } = await tx.query(text, values)
-    return rows.length > 0 ? rows.map((row) => ({ ...row })) : { affectedRows: affected, insertId: 0 }
+    return rows.length === 0 && affected > 0 ? [{ affectedRows: affected }] : rows.map((row) => ({ ...row }))
   }
   const options = { sql: text, values, rowsAsArray: false, nestTables: false, namedPlaceholders: false }
   const answer: unknown = await tx.execute(options)
   const result = 'isValid' in tx ? answer : (answer as readonly unknown[])[0]
   if (Array.isArray(result)) return result.map((row: object) => ({ ...row }))
   const { affectedRows, insertId } = result as Header
-  return { affectedRows: Number(affectedRows), insertId: Number(insertId) }
+  return [{ affectedRows: Number(affectedRows), insertId: Number(insertId) }]
 }
 
 function checkPlain(value: unknown): void {
