@@ -4,7 +4,7 @@
  */
 import { ClosedError, InvalidOptionError } from '../core/errors.ts'
 import type { IdempotencyRecord, RecordId } from '../core/record.ts'
-import { isSqlTransaction, type SqlTransaction, type TransactionOpener } from '../core/sql.ts'
+import { isSqlTransaction, type TransactionOpener } from '../core/sql.ts'
 import type {
   Claim,
   ClaimReply,
@@ -25,20 +25,13 @@ import type {
   TransactionEnd,
   TransactionVerdict,
 } from '../core/store.ts'
-import {
-  mariadbClient,
-  type MariadbConnection,
-  type MariadbPool,
-  type MariadbPoolConnection,
-  mariadbRun,
-  mysql2Client,
-  type Mysql2Connection,
-  type Mysql2Pool,
-  type Mysql2PoolConnection,
-  mysql2Run,
-  type MysqlClient,
-  type Run,
-  sqlTransactionRun,
+import type {
+  MariadbPool,
+  MariadbPoolConnection,
+  Mysql2Pool,
+  Mysql2PoolConnection,
+  MysqlClient,
+  Run,
 } from './mysql/client.ts'
 import { asksForRetry, asStoreError, errorNumber, errorNumbers } from './mysql/errors.ts'
 import { type Preparing, runStatement } from './mysql/execute.ts'
@@ -52,6 +45,7 @@ import {
   readVersion,
   schemaVersion,
 } from './mysql/migrations.ts'
+import { clientOf, joinedRun, type MysqlPool } from './mysql/pools.ts'
 import { readServer } from './mysql/server.ts'
 import {
   type Dialect,
@@ -84,17 +78,7 @@ export type {
   Mysql2Pool,
   Mysql2PoolConnection,
 } from './mysql/client.ts'
-
-/** One of the client libraries. */
-export type MysqlPool<Client extends Mysql2PoolConnection, Mariadb extends MariadbPoolConnection> =
-  | {
-      /** A pool of `mysql2/promise`. */
-      readonly pool: Mysql2Pool<Client>
-    }
-  | {
-      /** A pool of `mariadb`. */
-      readonly mariadb: MariadbPool<Mariadb>
-    }
+export type { MysqlPool } from './mysql/pools.ts'
 
 export interface MysqlTableOptions {
   /**
@@ -207,23 +191,6 @@ export function mysqlSchemaSql({ table = tableDefault }: MysqlTableOptions = {})
   return migrationSql(readTableName('table', table), 0)
 }
 
-function clientOf(options: MysqlPool<Mysql2PoolConnection, MariadbPoolConnection>): MysqlClient<unknown> {
-  const { pool, mariadb } = options as { readonly pool?: Mysql2Pool; readonly mariadb?: MariadbPool }
-  if ((pool === undefined) === (mariadb === undefined)) {
-    throw new InvalidOptionError('pool', 'or mariadb must be given, and not both')
-  }
-  if (mariadb !== undefined) {
-    if (typeof mariadb.getConnection === 'function' && typeof mariadb.totalConnections === 'function') {
-      return mariadbClient(mariadb) as MysqlClient<unknown>
-    }
-    throw new InvalidOptionError('mariadb', 'must be a pool of mariadb', mariadb)
-  }
-  if (typeof pool?.getConnection === 'function' && !('promise' in pool)) {
-    return mysql2Client(pool) as MysqlClient<unknown>
-  }
-  throw new InvalidOptionError('pool', 'must be a pool of mysql2/promise', pool)
-}
-
 interface Parts {
   readonly client: MysqlClient<unknown>
   /** Name of the option that gave the pool. */
@@ -329,7 +296,7 @@ class MysqlRecords implements MysqlStore<unknown> {
 
   join(tx: unknown): RecordVerbs {
     this.#checkOpen()
-    const run = this.#joinedRun(tx)
+    const run = joinedRun(tx, this.#parts.opener)
     const prepared = async (): Promise<RecordVerbs> => {
       const { server, dialect } = await this.#ready()
       const statements = statementsFor(this.#parts.name, dialect, 'joined')
@@ -414,28 +381,5 @@ class MysqlRecords implements MysqlStore<unknown> {
     const statements: Statements = statementsFor(name, dialect, 'pool')
     this.#known = { server, dialect, verbs: { statements, run: (text, values) => this.#run(text, values) } }
     return this.#known
-  }
-
-  /** How to run statements on a transaction of the user's. @throws InvalidOptionError when it is none */
-  #joinedRun(tx: unknown): Run {
-    const joined = isSqlTransaction(tx) ? tx : this.#parts.opener?.join(tx)
-    if (joined !== undefined) {
-      if (joined.dialect === 'mysql') return sqlTransactionRun(joined as SqlTransaction)
-      throw new InvalidOptionError('tx', 'must be a transaction on MySQL or MariaDB', joined.dialect)
-    }
-    const connection = tx as Partial<MariadbConnection & Mysql2Connection> | null
-    // A connection of mysql2 without promises has `promise()`, and its `query` never resolves.
-    if (
-      typeof connection !== 'object' ||
-      typeof connection?.query !== 'function' ||
-      'promise' in connection
-    ) {
-      throw new InvalidOptionError(
-        'tx',
-        'must be a connection of mysql2/promise or mariadb, or a SqlTransaction',
-      )
-    }
-    const isMariadb = typeof connection.isValid === 'function'
-    return isMariadb ? mariadbRun(connection as MariadbConnection) : mysql2Run(connection as Mysql2Connection)
   }
 }

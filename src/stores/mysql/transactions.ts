@@ -48,43 +48,48 @@ export async function runTransaction<Tx, Value>(
   work: Work<Tx, Value>,
 ): Promise<TransactionEnd<Value>> {
   const session = await beginSession(host.client, host.server, host.isolation)
-  let isSound = false
+  const state = { isSound: false }
   try {
     await marked(session)
-    const held: Held = { claims: 0, last: undefined }
-    const state = { isOver: false }
-    const run: Run = async (text, values) => {
-      if (state.isOver) throw new StoreError('permanent', 'This transaction has ended.')
-      return await session.run(text, values)
-    }
-    const { statements, server } = host
-    const records = transactionVerbs({ statements, run, server, held, isOwn: true })
-    let verdict: TransactionVerdict<Value>
-    try {
-      verdict = await work(session.tx, records)
-      if (verdict.kind === 'commit' || held.last !== undefined || held.claims === 0)
-        await checkWitness(session, host, held)
-      if (verdict.kind === 'commit' && verdict.settlement !== undefined) {
-        if (!(await settled(records, verdict.settlement))) {
-          isSound = await rollBack(session)
-          return { kind: 'refused' }
-        }
-      }
-    } catch (error) {
-      isSound = await rollBack(session)
-      throw error
-    } finally {
-      state.isOver = true
-    }
-    if (verdict.kind === 'roll-back') {
-      isSound = await rollBack(session)
-      return { kind: 'rolled-back', value: verdict.value }
-    }
-    const end = await commit(session, verdict.value)
-    isSound = end.kind === 'committed'
-    return end
+    return await runWork(host, session, work, state)
   } finally {
-    host.afterwards(endSession(session, isSound))
+    host.afterwards(endSession(session, state.isSound))
+  }
+}
+
+/** @param state says afterwards whether the connection is certainly in no transaction */
+async function runWork<Tx, Value>(
+  host: TransactionHost<Tx>,
+  session: MysqlSession<Tx>,
+  work: Work<Tx, Value>,
+  state: { isSound: boolean },
+): Promise<TransactionEnd<Value>> {
+  const { statements, server } = host
+  const held: Held = { claims: 0, last: undefined }
+  let isOver = false
+  const run: Run = async (text, values) => {
+    if (isOver) throw new StoreError('permanent', 'This transaction has ended.')
+    return await session.run(text, values)
+  }
+  const records = transactionVerbs({ statements, run, server, held, isOwn: true })
+  try {
+    const verdict = await work(session.tx, records)
+    // Where every claim lost, no handler has run, and nothing can have ended the transaction.
+    const hasLost = held.claims > 0 && held.last === undefined
+    if (verdict.kind === 'commit' || !hasLost) await checkWitness(session, statements, held)
+    const isRefused = verdict.kind === 'commit' && !(await settled(records, verdict.settlement))
+    isOver = true
+    if (verdict.kind === 'commit' && !isRefused) {
+      const end = await commit(session, verdict.value)
+      state.isSound = end.kind === 'committed'
+      return end
+    }
+    state.isSound = await rollBack(session)
+    return isRefused ? { kind: 'refused' } : { kind: 'rolled-back', value: verdict.value }
+  } catch (error) {
+    isOver = true
+    state.isSound = await rollBack(session)
+    throw error
   }
 }
 
@@ -135,7 +140,9 @@ async function marked<Tx>(session: MysqlSession<Tx>): Promise<void> {
   }
 }
 
-async function settled(records: RecordVerbs, settlement: Settlement): Promise<boolean> {
+/** Whether the settlement took place, or there was none to take place. */
+async function settled(records: RecordVerbs, settlement: Settlement | undefined): Promise<boolean> {
+  if (settlement === undefined) return true
   const { replies } = await records.settle([settlement])
   const reply = replies[0] as SettlementReply
   if (isFailed(reply)) throw reply.error
@@ -148,7 +155,7 @@ async function settled(records: RecordVerbs, settlement: Settlement): Promise<bo
  */
 async function checkWitness<Tx>(
   session: MysqlSession<Tx>,
-  { statements }: TransactionHost<Tx>,
+  statements: Statements,
   { last }: Held,
 ): Promise<void> {
   try {
@@ -202,9 +209,7 @@ export async function runOpened<Tx, Value>(
         isOwn: false,
       })
       const verdict = await work(tx, records)
-      if (verdict.kind === 'commit' && verdict.settlement !== undefined) {
-        if (!(await settled(records, verdict.settlement))) seen.isRefused = true
-      }
+      if (verdict.kind === 'commit' && !(await settled(records, verdict.settlement))) seen.isRefused = true
       seen.verdict = verdict
       if (verdict.kind === 'roll-back' || seen.isRefused) throw rollsBack
     })
