@@ -35,7 +35,7 @@ import type {
 } from './mysql/client.ts'
 import { asksForRetry, asStoreError, errorNumber, errorNumbers } from './mysql/errors.ts'
 import { type Preparing, runStatement } from './mysql/execute.ts'
-import { type Server, transactionVerbs } from './mysql/joined-verbs.ts'
+import { transactionVerbs } from './mysql/joined-verbs.ts'
 import { listPage } from './mysql/list.ts'
 import {
   checkTable,
@@ -46,7 +46,7 @@ import {
   schemaVersion,
 } from './mysql/migrations.ts'
 import { clientOf, joinedRun, type MysqlPool } from './mysql/pools.ts'
-import { readServer } from './mysql/server.ts'
+import { readServer, type Server } from './mysql/server.ts'
 import {
   type Dialect,
   listStatements,

@@ -8,16 +8,9 @@ import type { Claim, ClaimReply, FailedItem, RecordVerbs, Replies, Takeover } fr
 import type { Answer, Run } from './client.ts'
 import { asStoreError, isLocked } from './errors.ts'
 import { idOctets, tokenOctets } from './rows.ts'
+import type { Server } from './server.ts'
 import type { Statements } from './statements.ts'
 import { claim, isFailed, nowOf, read, settle, supersede } from './verbs.ts'
-
-/** What the store knows of the server. */
-export interface Server {
-  readonly isMariadb: boolean
-  readonly isolationVariable: 'tx_isolation' | 'transaction_isolation'
-  /** A lock that could not be had ends the whole transaction (`innodb_rollback_on_timeout`). */
-  readonly rollsBackOnTimeout: boolean
-}
 
 /** What was claimed or taken over inside a transaction. */
 export interface Held {

@@ -3,8 +3,15 @@ import { InvalidOptionError, StoreError } from '../../core/errors.ts'
 import type { Row, Run } from './client.ts'
 import { errorNumber, errorNumbers } from './errors.ts'
 import { integer } from './rows.ts'
-import type { Server } from './joined-verbs.ts'
 import { outcomeBytesMax } from './verbs.ts'
+
+/** What the store knows of the server. */
+export interface Server {
+  readonly isMariadb: boolean
+  readonly isolationVariable: 'tx_isolation' | 'transaction_isolation'
+  /** A lock that could not be had ends the whole transaction (`innodb_rollback_on_timeout`). */
+  readonly rollsBackOnTimeout: boolean
+}
 
 /** The largest outcome is twice as long in a statement, with some room for the rest of it. */
 const packetBytesMin = 2 * outcomeBytesMax + 64 * 1024

@@ -91,45 +91,82 @@ export function statementsFor(
   const wait = dialect.waiting(verbWaitSeconds)
   const claimWait = dialect.waiting(scope === 'pool' ? verbWaitSeconds : claimWaitSeconds)
   const fields = columns.map((column) => `r.${column}`).join(', ')
-  const list = (row: string, count: number): string => Array.from({ length: count }, () => row).join(', ')
-  const read = (count: number): string =>
-    `SELECT ${nowMs} AS now_ms, ${fields} FROM (SELECT 1 AS one) o LEFT JOIN ${table} r FORCE INDEX (PRIMARY) ON r.id IN (${list('?', count)})`
-
-  // The batch first and then one look-up for each of its rows: with another order, or a scan of a small table, an
-  // UPDATE would lock rows that are none of its business. The first row names the columns of all.
-  const batch = (names: readonly string[], count: number): string => {
-    const head = `SELECT ${names.map((it) => `? AS ${it}`).join(', ')}`
-    const more = ` UNION ALL SELECT ${list('?', names.length)}`
-    return `(${head}${more.repeat(count - 1)}) i STRAIGHT_JOIN ${table} r FORCE INDEX (PRIMARY) ON r.id = i.id AND r.token = i.token`
-  }
+  const read = (count: number): string => `
+    SELECT ${nowMs} AS now_ms, ${fields}
+    FROM (SELECT 1 AS one) o LEFT JOIN ${table} r FORCE INDEX (PRIMARY) ON r.id IN (${list('?', count)})`
   const takes = `r.phase BETWEEN ${running} AND ${tombstone} AND NOT (r.phase = ${running} AND r.live_until > ${nowMs})`
 
   return {
     // Loses without an error, and affectedRows is exact: ON DUPLICATE KEY UPDATE counts a no-op like a row under
     // the flag that mysql2 sets. IGNORE would also cut values that are too long; these were checked before.
     // sweep_at is the earliest time at which the sweep may find something to do; a settlement rarely moves it.
-    claim: (count) =>
-      `${claimWait}INSERT IGNORE INTO ${table} (id, token, fingerprint, principal_tag, operation, phase, fence, created_at, settled_at, live_until, kept_ms, sweep_at, outcome) VALUES ${list(
-        `(?, ?, ?, ?, ?, ${running}, 1, ${now}, 0, ${nowMs} + ?, ?, ${nowMs} + ?, '')`,
-        count,
-      )}`,
+    claim: (count) => `
+      ${claimWait}INSERT IGNORE INTO ${table}
+        (id, token, fingerprint, principal_tag, operation, phase, fence,
+         created_at, settled_at, live_until, kept_ms, sweep_at, outcome)
+      VALUES ${list(`(?, ?, ?, ?, ?, ${running}, 1, ${now}, 0, ${nowMs} + ?, ?, ${nowMs} + ?, '')`, count)}`,
     // All guards are in the WHERE clause, so that look and write are one step. A row of an unknown phase is
     // damaged and stays as it is.
-    supersede: `${wait}UPDATE ${table} r SET r.token = ?, r.fingerprint = ?, r.principal_tag = ?, r.operation = ?, r.phase = ${running}, r.fence = r.fence + 1, r.settled_at = 0, r.live_until = ${now} + ?, r.kept_ms = ?, r.outcome = '' WHERE r.id = ? AND r.token = ? AND ${takes}`,
-    supersedeMany: (count) =>
-      `${wait}UPDATE ${batch(['id', 'token', 'new_token', 'fingerprint', 'principal_tag', 'operation', 'lease', 'kept'], count)} SET r.token = i.new_token, r.fingerprint = i.fingerprint, r.principal_tag = i.principal_tag, r.operation = i.operation, r.phase = ${running}, r.fence = r.fence + 1, r.settled_at = 0, r.live_until = ${now} + i.lease, r.kept_ms = i.kept, r.outcome = '' WHERE ${takes}`,
-    renew: `${wait}UPDATE ${table} r SET r.live_until = ${now} + ? WHERE r.id = ? AND r.token = ? AND r.phase = ${running}`,
-    renewMany: (count) =>
-      `${wait}UPDATE ${batch(['id', 'token', 'lease'], count)} SET r.live_until = ${now} + i.lease WHERE r.phase = ${running}`,
-    settle: `${wait}UPDATE ${table} r SET r.phase = ?, r.settled_at = ${now}, r.live_until = ${nowMs} + ?, r.kept_ms = ?, r.sweep_at = LEAST(r.sweep_at, ${nowMs} + ?), r.outcome = ? WHERE r.id = ? AND r.token = ? AND r.phase = ${running}`,
-    settleMany: (count) =>
-      `${wait}UPDATE ${batch(['id', 'token', 'phase', 'live', 'kept', 'outcome'], count)} SET r.phase = i.phase, r.settled_at = ${now}, r.live_until = ${nowMs} + i.live, r.kept_ms = i.kept, r.sweep_at = LEAST(r.sweep_at, ${nowMs} + i.live), r.outcome = i.outcome WHERE r.phase = ${running}`,
+    supersede: `
+      ${wait}UPDATE ${table} r
+      SET r.token = ?, r.fingerprint = ?, r.principal_tag = ?, r.operation = ?, r.phase = ${running},
+          r.fence = r.fence + 1, r.settled_at = 0, r.live_until = ${now} + ?, r.kept_ms = ?, r.outcome = ''
+      WHERE r.id = ? AND r.token = ? AND ${takes}`,
+    supersedeMany: (count) => `
+      ${wait}UPDATE ${batch(table, takeoverColumns, count)}
+      SET r.token = i.new_token, r.fingerprint = i.fingerprint, r.principal_tag = i.principal_tag,
+          r.operation = i.operation, r.phase = ${running}, r.fence = r.fence + 1, r.settled_at = 0,
+          r.live_until = ${now} + i.lease, r.kept_ms = i.kept, r.outcome = ''
+      WHERE ${takes}`,
+    renew: `
+      ${wait}UPDATE ${table} r SET r.live_until = ${now} + ?
+      WHERE r.id = ? AND r.token = ? AND r.phase = ${running}`,
+    renewMany: (count) => `
+      ${wait}UPDATE ${batch(table, ['id', 'token', 'lease'], count)}
+      SET r.live_until = ${now} + i.lease WHERE r.phase = ${running}`,
+    settle: `
+      ${wait}UPDATE ${table} r
+      SET r.phase = ?, r.settled_at = ${now}, r.live_until = ${nowMs} + ?, r.kept_ms = ?,
+          r.sweep_at = LEAST(r.sweep_at, ${nowMs} + ?), r.outcome = ?
+      WHERE r.id = ? AND r.token = ? AND r.phase = ${running}`,
+    settleMany: (count) => `
+      ${wait}UPDATE ${batch(table, ['id', 'token', 'phase', 'live', 'kept', 'outcome'], count)}
+      SET r.phase = i.phase, r.settled_at = ${now}, r.live_until = ${nowMs} + i.live, r.kept_ms = i.kept,
+          r.sweep_at = LEAST(r.sweep_at, ${nowMs} + i.live), r.outcome = i.outcome
+      WHERE r.phase = ${running}`,
     read,
-    look: (count) => (scope === 'pool' ? read(count) : `${wait}${read(count)} LOCK IN SHARE MODE`),
+    // Begins with SELECT, by which some ORMs tell that there will be rows.
+    look: (count) => (scope === 'pool' ? read(count) : `${read(count)} LOCK IN SHARE MODE`),
     probe: `SELECT r.id FROM ${table} r WHERE r.id = ? FOR SHARE NOWAIT`,
     unclaim: `DELETE FROM ${table} WHERE id = ? AND token = ?`,
     now: `SELECT ${nowMs} AS now_ms`,
   }
+}
+
+const takeoverColumns: readonly string[] = [
+  'id',
+  'token',
+  'new_token',
+  'fingerprint',
+  'principal_tag',
+  'operation',
+  'lease',
+  'kept',
+]
+
+/**
+ * The batch first and then one look-up for each of its rows: with another order, or a scan of a small table, an
+ * UPDATE would lock rows that are none of its business. The first row names the columns of all.
+ */
+function batch(table: string, names: readonly string[], count: number): string {
+  const head = `SELECT ${names.map((it) => `? AS ${it}`).join(', ')}`
+  const more = ` UNION ALL SELECT ${list('?', names.length)}`
+  return `(${head}${more.repeat(count - 1)}) i
+    STRAIGHT_JOIN ${table} r FORCE INDEX (PRIMARY) ON r.id = i.id AND r.token = i.token`
+}
+
+function list(item: string, count: number): string {
+  return Array.from({ length: count }, () => item).join(', ')
 }
 
 /** The statements of the sweep, inside a transaction. */
@@ -150,19 +187,26 @@ export interface SweepStatements {
  */
 export function sweepStatements(name: TableName): SweepStatements {
   const table = quoted(name)
-  const from = `FROM ${table} r FORCE INDEX (sweep_at) WHERE r.sweep_at <= ${nowMs} AND r.phase BETWEEN ${running} AND ${tombstone}`
-  const ids = (count: number): string => `r.id IN (${Array.from({ length: count }, () => '?').join(', ')})`
+  const from = `
+    FROM ${table} r FORCE INDEX (sweep_at)
+    WHERE r.sweep_at <= ${nowMs} AND r.phase BETWEEN ${running} AND ${tombstone}`
   // Without the hint a small table would be scanned, and rows locked that another sweep has its hands on.
   const byId = `${table} r FORCE INDEX (PRIMARY)`
   const isOver = `r.live_until + r.kept_ms <= ${nowMs}`
   return {
     peek: `SELECT 1 AS due ${from} LIMIT 1`,
-    due: `SELECT r.id, ${isOver} AS is_over, (r.phase = ${completed} AND r.live_until <= ${nowMs}) AS entombs ${from} ORDER BY r.sweep_at LIMIT ? FOR UPDATE SKIP LOCKED`,
-    remove: (count) => `DELETE r FROM ${byId} WHERE ${ids(count)} AND ${isOver} AND r.live_until <= ${nowMs}`,
-    entomb: (count) =>
-      `UPDATE ${byId} SET r.phase = ${tombstone}, r.outcome = '', r.sweep_at = r.live_until + r.kept_ms WHERE ${ids(count)}`,
-    move: (count) =>
-      `UPDATE ${byId} SET r.sweep_at = IF(r.phase = ${completed}, r.live_until, r.live_until + r.kept_ms) WHERE ${ids(count)}`,
+    due: `
+      SELECT r.id, ${isOver} AS is_over, (r.phase = ${completed} AND r.live_until <= ${nowMs}) AS entombs
+      ${from} ORDER BY r.sweep_at LIMIT ? FOR UPDATE SKIP LOCKED`,
+    remove: (count) => `
+      DELETE r FROM ${byId}
+      WHERE r.id IN (${list('?', count)}) AND ${isOver} AND r.live_until <= ${nowMs}`,
+    entomb: (count) => `
+      UPDATE ${byId} SET r.phase = ${tombstone}, r.outcome = '', r.sweep_at = r.live_until + r.kept_ms
+      WHERE r.id IN (${list('?', count)})`,
+    move: (count) => `
+      UPDATE ${byId} SET r.sweep_at = IF(r.phase = ${completed}, r.live_until, r.live_until + r.kept_ms)
+      WHERE r.id IN (${list('?', count)})`,
   }
 }
 
@@ -179,8 +223,11 @@ export function listStatements(name: TableName): ListStatements {
   const fields = columns.map((column) => `r.${column}`).join(', ')
   return {
     // The index of created_at ends in the primary key, so it gives this order.
-    scan: `SELECT r.id, r.created_at, r.phase, r.operation, r.principal_tag, LENGTH(r.outcome) AS octets FROM ${table} r FORCE INDEX (created_at) WHERE r.created_at <= ? AND (r.created_at < ? OR r.id < ?) ORDER BY r.created_at DESC, r.id DESC LIMIT ?`,
-    read: (count) =>
-      `SELECT ${fields} FROM ${table} r WHERE r.id IN (${Array.from({ length: count }, () => '?').join(', ')})`,
+    scan: `
+      SELECT r.id, r.created_at, r.phase, r.operation, r.principal_tag, LENGTH(r.outcome) AS octets
+      FROM ${table} r FORCE INDEX (created_at)
+      WHERE r.created_at <= ? AND (r.created_at < ? OR r.id < ?)
+      ORDER BY r.created_at DESC, r.id DESC LIMIT ?`,
+    read: (count) => `SELECT ${fields} FROM ${table} r WHERE r.id IN (${list('?', count)})`,
   }
 }

@@ -2,7 +2,7 @@
 import type { SweepReply } from '../../core/store.ts'
 import type { MysqlClient, Row, Run } from './client.ts'
 import { asStoreError } from './errors.ts'
-import type { Server } from './joined-verbs.ts'
+import type { Server } from './server.ts'
 import { integer } from './rows.ts'
 import type { SweepStatements } from './statements.ts'
 import { beginSession, endSession, rollBack } from './transactions.ts'
