@@ -336,12 +336,14 @@ describe('the table', () => {
     await Promise.all(stores.map((store) => store.ready()))
     const [rows] = await admin.query('SELECT version FROM retrysafe_schema WHERE name = ?', [table])
     expect(rows).toEqual([{ version: 1 }])
-    // The lock is the server's: other files of tests may have it at this moment, but nobody keeps it.
-    const isFree = async (): Promise<unknown> => {
-      const free = `SELECT IS_FREE_LOCK('retrysafe_schema') AS free`
-      return (await admin.query<mysql.RowDataPacket[]>(free))[0][0]?.['free']
-    }
-    await expect.poll(isFree, { timeout: 10_000 }).toBe(1)
+    const lock = `LEFT(CONCAT('retrysafe.', DATABASE()), 64)`
+    const [locks] = await admin.query<mysql.RowDataPacket[]>(`SELECT IS_FREE_LOCK(${lock}) AS free`)
+    expect(locks[0]?.free).toBe(1)
+    // Whoever has it makes others wait, and tells them when that takes too long.
+    await admin.query(`SELECT GET_LOCK(${lock}, 0)`)
+    const late = mysqlStore({ pool: mysql2Pool(), table: newTable() }).ready()
+    await expect(late).rejects.toMatchObject({ code: 'store-failed', failure: 'transient' })
+    await admin.query(`DO RELEASE_LOCK(${lock})`)
   })
 
   test('may be in another database', async () => {

@@ -14,8 +14,15 @@ import { quoted } from './statements.ts'
 
 const versionTable = 'retrysafe_schema'
 
-/** A named lock of the server, so that two processes that start at once do not migrate at once. */
-const migrationLock = 'retrysafe_schema'
+/**
+ * A named lock, so that two processes that start at once do not migrate at once. Such locks are the server's, so
+ * the name has the database in it; a name may have 64 characters.
+ */
+function migrationLock({ schema }: TableName): string {
+  const database = schema === undefined ? 'DATABASE()' : `'${schema}'`
+  return `LEFT(CONCAT('retrysafe.', ${database}), 64)`
+}
+
 const lockSecondsMax = 4
 
 const command = 'Run `await mysqlMigrations({ pool }).apply()`'
@@ -101,7 +108,7 @@ export async function readVersion(run: Run, name: TableName): Promise<number> {
 export async function migrate<Tx>(client: MysqlClient<Tx>, name: TableName): Promise<void> {
   await onSession(client, async ({ run }) => {
     if ((await readVersion(run, name)) === schemaVersion) return
-    const { rows } = await run(`SELECT GET_LOCK('${migrationLock}', ${lockSecondsMax}) AS got`, [])
+    const { rows } = await run(`SELECT GET_LOCK(${migrationLock(name)}, ${lockSecondsMax}) AS got`, [])
     if (Number(rows[0]?.got) !== 1)
       throw new StoreError('transient', 'Another process is migrating the table.')
     try {
@@ -111,7 +118,7 @@ export async function migrate<Tx>(client: MysqlClient<Tx>, name: TableName): Pro
       throw mayNot(error, name)
     } finally {
       // The lock belongs to the connection: given back with it, it would stay.
-      await run(`DO RELEASE_LOCK('${migrationLock}')`, [])
+      await run(`DO RELEASE_LOCK(${migrationLock(name)})`, [])
     }
   })
 }
