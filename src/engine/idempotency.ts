@@ -12,6 +12,7 @@ import type { Runtime } from '../core/runtime.ts'
 import { checkPrincipal, principalTag, recordId } from '../core/scope.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import { type IdempotencyStore, joinsTransaction, type TransactionalStore } from '../core/store.ts'
+import { checkName, checkStatement, type OperationArguments, readArguments } from './arguments.ts'
 import type { BeginRequest, Begun, Reconcile } from './attempt.ts'
 import { createCoalescer } from './coalescer.ts'
 import type { Flights } from './flights.ts'
@@ -146,11 +147,8 @@ export interface Idempotency<Tx = never> extends AsyncDisposable {
 }
 
 const instanceOptionNames = ['store', 'namespace', 'secret', 'sweep', ...policyOptionNames]
-const operationOptionNames = ['onError', 'fingerprint', 'reconcile', ...policyOptionNames]
-const statementOptionNames = ['fingerprint', ...policyOptionNames]
 const withinCallNames = ['operation', 'key', 'principal', 'input', ...policyOptionNames]
 const keyLimits = { lengthMin: 1, lengthMax: 255 }
-const operationNameMax = 255
 const principalTagsMax = 10_000
 const operationWaitMs = 10_000
 
@@ -305,12 +303,7 @@ export function createIdempotency<Tx>(
       values: (input: Input) => readonly unknown[],
       given: StatementOptions<Input> = {},
     ): Operation<Input, Row[]> {
-      checkName('operation', name)
-      if (typeof text !== 'string' || text.trim() === '') {
-        throw new InvalidOptionError('text', 'must be one SQL statement', text)
-      }
-      if (typeof values !== 'function') throw new InvalidOptionError('values', 'must be a function', values)
-      refuseUnknownOptions(`statement '${name}'`, given, statementOptionNames)
+      checkStatement(name, text, values, given)
       const policy = resolvePolicy(given, operationPolicy)
       const joined = transactionalStore()
       if (joined.execute === undefined) {
@@ -400,36 +393,6 @@ function createMachinery(
     waiters: createWaiters(coalescer, timers, random),
     seals: false,
     downstreamKey: (id, name) => digest(lengthPrefixed(['downstream', id, name])),
-  }
-}
-
-type OperationArguments<Input, Output, Run> =
-  | [handler: (input: Input, run: Run) => Promise<Output> | Output]
-  | [options: OperationOptions<Input, Output>, handler: (input: Input, run: Run) => Promise<Output> | Output]
-
-function readArguments<Input, Output, Run>(
-  name: string,
-  given: OperationArguments<Input, Output, Run>,
-): [OperationOptions<Input, Output>, (input: Input, run: Run) => Promise<Output> | Output] {
-  checkName('operation', name)
-  const [options, handler] = given.length === 1 ? [{}, given[0]] : given
-  if (typeof handler !== 'function') throw new InvalidOptionError('handler', 'must be a function', handler)
-  refuseUnknownOptions(`operation '${name}'`, options, operationOptionNames)
-  if (options.onUnknown === 'reconcile' && options.reconcile === undefined) {
-    throw new InvalidOptionError('reconcile', "is required by onUnknown: 'reconcile'")
-  }
-  return [options, handler]
-}
-
-function checkName(option: string, name: unknown): void {
-  const rule = `must be a string of 1 to ${operationNameMax} characters`
-  if (
-    typeof name !== 'string' ||
-    name.trim() === '' ||
-    name.length > operationNameMax ||
-    !name.isWellFormed()
-  ) {
-    throw new InvalidOptionError(option, rule, name)
   }
 }
 

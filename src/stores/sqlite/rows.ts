@@ -1,24 +1,7 @@
 /** Records as rows. What is read back is checked: a damaged row is an error, never an absent record. */
 import { StoreError } from '../../core/errors.ts'
-import type { Fingerprint, IdempotencyRecord, Phase, RecordId } from '../../core/record.ts'
-
-/** The phase column. Numbers are never reused. */
-export const phaseNumber: Readonly<Record<Phase, number>> = {
-  running: 1,
-  completed: 2,
-  released: 3,
-  unknown: 4,
-  tombstone: 5,
-}
-
-const phases: readonly (Phase | undefined)[] = [
-  undefined,
-  'running',
-  'completed',
-  'released',
-  'unknown',
-  'tombstone',
-]
+import type { Fingerprint, IdempotencyRecord, RecordId } from '../../core/record.ts'
+import { phaseOf } from '../sql/phases.ts'
 
 /** The columns of a record in the order in which `recordOf` takes them. */
 export const columns: string =
@@ -62,7 +45,7 @@ export function idText(octets: unknown): RecordId {
 export function recordOf(id: RecordId, row: Row): IdempotencyRecord {
   const [phaseCode, fingerprint, token, fenceValue, operation, principalTag, createdAt] = row
   const [, , , , , , , settledValue, liveValue, keptValue, outcome] = row
-  const phase = phases[integer(phaseCode, 'phase')]
+  const phase = phaseOf(integer(phaseCode, 'phase'))
   const fence = integer(fenceValue, 'fence')
   if (fence < 1) throw damaged('its fence is below 1')
   const head = {

@@ -3,7 +3,8 @@
  * Parameters are plain `?`, in the order of the list before the statement: better-sqlite3 takes `?1` as a name.
  */
 import type { SqliteStatement, SqliteTx } from './driver.ts'
-import { columns, phaseNumber } from './rows.ts'
+import { phaseNumber } from '../sql/phases.ts'
+import { columns } from './rows.ts'
 
 const { running, completed, tombstone } = phaseNumber
 

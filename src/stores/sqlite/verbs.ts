@@ -18,7 +18,8 @@ import type {
 } from '../../core/store.ts'
 import type { SqliteTx } from './driver.ts'
 import { asStoreError, isOfItem } from './errors.ts'
-import { asRow, idOctets, phaseNumber, recordOf } from './rows.ts'
+import { settledParts } from '../sql/phases.ts'
+import { asRow, idOctets, recordOf } from './rows.ts'
 import { prepareStatements, type Statements } from './statements.ts'
 
 /** Largest encoded outcome that the store takes. */
@@ -88,18 +89,19 @@ export class ConnectionVerbs {
   }
 
   settle(settlement: Settlement, now: number): SettlementReply {
-    const { token, to } = settlement
+    const { token } = settlement
     const id = idOctets(settlement.id)
-    const { liveUntil, keptUntil, outcome } = settledTimes(settlement, now)
-    if (outcome !== null && outcome.byteLength > outcomeBytesMax) {
+    const { liveMs, keptMs, outcome, phase } = settledParts(settlement)
+    const liveUntil = now + liveMs
+    if (outcome !== undefined && outcome.byteLength > outcomeBytesMax) {
       throw new StoreError('permanent', `An outcome is over ${outcomeBytesMax} bytes.`)
     }
     const { changes } = this.statements.settle.run(
-      phaseNumber[to],
+      phase,
       now,
       liveUntil,
-      keptUntil,
-      outcome,
+      liveUntil + keptMs,
+      outcome ?? null,
       id,
       token,
     )
@@ -158,29 +160,6 @@ export class ConnectionVerbs {
   #readOctets(id: RecordId, octets: Uint8Array): IdempotencyRecord | undefined {
     const row = asRow(this.statements.read.get(octets))
     return row === undefined ? undefined : recordOf(id, row)
-  }
-}
-
-interface SettledTimes {
-  readonly liveUntil: number
-  readonly keptUntil: number
-  readonly outcome: Uint8Array | null
-}
-
-function settledTimes(settlement: Settlement, now: number): SettledTimes {
-  switch (settlement.to) {
-    case 'completed': {
-      const liveUntil = now + settlement.retentionMs
-      return { liveUntil, keptUntil: liveUntil + settlement.tombstoneMs, outcome: settlement.outcome }
-    }
-    case 'released':
-      return { liveUntil: now + settlement.markerMs, keptUntil: now + settlement.markerMs, outcome: null }
-    case 'unknown': {
-      const liveUntil = now + settlement.retentionMs
-      return { liveUntil, keptUntil: liveUntil, outcome: null }
-    }
-    default:
-      return settlement satisfies never
   }
 }
 
