@@ -46,7 +46,7 @@ import { listPage } from './postgres/list.ts'
 import { checkTable, migrate, migrationSql, readVersion, schemaVersion } from './postgres/migrations.ts'
 import { onceText, onceValues, rowsText } from './postgres/once.ts'
 import { type Statements, statementsFor } from './postgres/statements.ts'
-import { runOn, runOpened, runTransaction, transactionVerbs } from './postgres/transactions.ts'
+import { inTime, runOn, runOpened, runTransaction, transactionVerbs } from './postgres/transactions.ts'
 import {
   claim,
   outcomeBytesMax,
@@ -326,7 +326,8 @@ class PostgresRecords implements PostgresStore<unknown> {
     const run = this.#joinedRun(tx)
     const guarded: Run = async (statement, values) => {
       this.#checkOpen()
-      await this.#ready()
+      // The user holds a connection already: a pool that has no other one must not keep them both waiting.
+      if (!this.#isReady) await inTime(this.#ready())
       return await run(statement, values)
     }
     return transactionVerbs({ statements: this.#statements, run: guarded })
@@ -356,8 +357,9 @@ class PostgresRecords implements PostgresStore<unknown> {
     } catch (error) {
       if (isRefusal(error)) return { kind: 'refused' }
       const failure = asStoreError(error, 'commit')
-      if (!(failure instanceof StoreError) || failure.failure === 'transient') return { kind: 'refused' }
-      return { kind: 'unknown', error: failure }
+      const mayHaveHappened =
+        failure instanceof StoreError && (failure.failure === 'lost' || failure.failure === 'unrecognised')
+      return mayHaveHappened ? { kind: 'unknown', error: failure } : { kind: 'refused' }
     }
   }
 

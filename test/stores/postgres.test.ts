@@ -345,7 +345,68 @@ describe('a session that lost its statements, as behind a transaction pooler', (
   })
 })
 
+describe('a list', () => {
+  test('goes on past damaged rows, which it leaves out', async () => {
+    const store = postgresStore({ pool, table: 'damaged_records' })
+    const kept = newClaim()
+    await store.claim([kept])
+    await admin.query('UPDATE damaged_records SET created_at = created_at - 1000')
+    await store.claim([newClaim(), newClaim()])
+    await admin.query(
+      'UPDATE damaged_records SET phase = 9 WHERE created_at > (SELECT min(created_at) FROM damaged_records)',
+    )
+    const seen: string[] = []
+    let after: string | undefined
+    for (let page = 0; page < 10; page++) {
+      const { records, next } = await store.list({ limit: 1, ...(after !== undefined && { after }) })
+      seen.push(...records.map(({ id }) => id))
+      if (next === undefined) break
+      after = next
+    }
+    expect(seen).toEqual([kept.id])
+  })
+})
+
 describe('errors', () => {
+  test('a statement whose login was refused has not been sent, and is not called unknown', async () => {
+    await admin.query('CREATE ROLE leaver LOGIN SUPERUSER')
+    const address = new URL(url)
+    address.username = 'leaver'
+    const leaver = new pg.Pool({ connectionString: address.href, max: 1 })
+    const left = createIdempotency({ store: postgresStore({ pool: leaver }), sweep: false })
+    await left.store.read([newId()])
+    await admin.query('ALTER ROLE leaver NOLOGIN')
+    await admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'leaver'")
+    await expect.poll(() => leaver.totalCount).toBe(0)
+    const order = left.statement('order', 'INSERT INTO orders (sku) VALUES ($1) RETURNING sku', () => ['A1'])
+    await expect(order.run(call())).rejects.toMatchObject({ code: 'store-unavailable' })
+    await leaver.end()
+  })
+
+  test('a transaction of an ORM that cannot be opened has not run', async () => {
+    const transactions = {
+      transaction: () => Promise.reject(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })),
+      join: () => {
+        throw new Error('never joined')
+      },
+    }
+    const closed = createIdempotency({ store: postgresStore({ pool, transactions }), sweep: false })
+    const order = closed.transaction('order', () => 'placed')
+    await expect(order.run(call())).rejects.toMatchObject({ code: 'store-unavailable' })
+  })
+
+  test('a store that is not ready does not wait for a connection that its caller holds', async () => {
+    const single = new pg.Pool({ connectionString: url, max: 1 })
+    const late = createIdempotency({ store: postgresStore({ pool: single }), sweep: false })
+    const tx = await single.connect()
+    await tx.query('BEGIN')
+    const refused = late.within(tx, { operation: 'order', ...call() }, () => place(tx, call().input))
+    await expect(refused).rejects.toMatchObject({ code: 'retry-transaction' })
+    await tx.query('ROLLBACK')
+    tx.release()
+    await single.end()
+  })
+
   test('an id or a token that is none fails its item alone', async () => {
     const store = postgresStore({ pool })
     const ids = ['', "'; DROP TABLE orders; --", `${'A'.repeat(21)}B`]

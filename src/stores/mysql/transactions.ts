@@ -199,9 +199,10 @@ export async function runOpened<Tx, Value>(
   work: Work<Tx, Value>,
 ): Promise<TransactionEnd<Value>> {
   const rollsBack = Symbol('rolls back')
-  const seen: { verdict?: TransactionVerdict<Value>; isRefused?: true } = {}
+  const seen: { verdict?: TransactionVerdict<Value>; isRefused?: true; isOpen?: true } = {}
   try {
     await opener.transaction(async (tx) => {
+      seen.isOpen = true
       const records = transactionVerbs({
         statements,
         run: sqlTransactionRun(mysqlTransaction(opener, tx)),
@@ -215,7 +216,8 @@ export async function runOpened<Tx, Value>(
       if (verdict.kind === 'roll-back' || seen.isRefused) throw rollsBack
     })
   } catch (error) {
-    const { verdict, isRefused } = seen
+    const { verdict, isRefused, isOpen } = seen
+    if (!isOpen) throw asStoreError(error, 'statement')
     if (isRefused) return { kind: 'refused' }
     if (verdict === undefined) throw error
     if (verdict.kind === 'roll-back') return { kind: 'rolled-back', value: verdict.value }

@@ -41,20 +41,17 @@ export async function listPage(verbs: VerbRunner, query: ListQuery): Promise<Lis
   for (let stretch = 0; stretch < stretchesMax; stretch++) {
     const upTo = Math.min(place.createdAt, now + stretchMsFirst)
     const from = stretch === stretchesMax - 1 ? 0 : Math.max(0, upTo - stretchMs)
-    const rows = await stretchOf(verbs, query, place, from, Math.min(rowsMax, limit - records.length))
-    for (const row of rows) {
-      const record = readable(row[1])
+    const rowsAsked = Math.min(rowsMax, limit - records.length)
+    const rows = await stretchOf(verbs, query, place, from, rowsAsked)
+    for (const [octets] of rows) {
+      const record = readable(octets)
       if (record !== undefined) records.push(record)
     }
     const last = rows.at(-1)
-    if (last !== undefined && records.length >= limit) {
-      const final = records.at(-1) as IdempotencyRecord
-      return { now, records, next: cursorOf({ createdAt: final.createdAt, id: uuidOf(final) }) }
-    }
-    if (rows.length === Math.min(rowsMax, limit - (records.length - rows.length))) {
-      const final = records.at(-1)
-      if (final === undefined) break
-      place = { createdAt: final.createdAt, id: uuidOf(final) }
+    if (last !== undefined && rows.length === rowsAsked) {
+      // By the columns, not by the record: the last row may be a damaged one.
+      place = { createdAt: Number(last[1]), id: String(last[2]) }
+      if (records.length === limit) break
       continue
     }
     if (from === 0) return { now, records, next: undefined }
@@ -84,10 +81,6 @@ function readable(value: unknown): IdempotencyRecord | undefined {
     if (error instanceof StoreError) return undefined
     throw error
   }
-}
-
-function uuidOf({ id }: IdempotencyRecord): string {
-  return Buffer.from(id, 'base64url').toString('hex')
 }
 
 function cursorOf({ createdAt, id }: Place): string {

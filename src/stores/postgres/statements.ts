@@ -7,8 +7,8 @@
  *   and names are hexadecimal in it, so that nothing has to be quoted.
  * - A statement that finds its guard broken returns no row. What is there now is read by a statement of its own:
  *   the snapshot of the first one may be older than the commit it waited for.
- * - No statement changes an indexed column of a row that it finds, except the sweep, so that updates stay on the
- *   page (HOT) and cost no index entry.
+ * - An indexed column changes only in the sweep, and where a settlement keeps a record for shorter than its claim
+ *   said. So updates stay on their page (HOT) and cost no index entry.
  */
 import type { TableName } from '../sql/table-name.ts'
 import { phaseNumber } from '../sql/phases.ts'
@@ -208,9 +208,9 @@ export function statementsFor(name: TableName): Statements {
     },
     sweep: { columns: ['removed', 'entombed', 'moved'], text: sweepOf(table, clock) },
     list: {
-      columns: ['now', 'record'],
+      columns: ['record', 'created_at', 'id'],
       text: `
-        SELECT (${nowMs})::float8 AS now, record_send(r) AS record FROM ${table} r
+        SELECT record_send(r) AS record, r.created_at::float8 AS created_at, r.id::text AS id FROM ${table} r
         WHERE r.created_at >= $3::bigint AND r.created_at <= $1::bigint
           AND (r.created_at, r.id) < ($1::bigint, $2::uuid)
           AND ($4::int = 0 OR r.phase = $4::int)

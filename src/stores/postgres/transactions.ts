@@ -92,17 +92,28 @@ export async function runTransaction<Tx, Value>(
 /** @throws StoreError `transient` when no connection is free in time */
 async function openSession<Tx>(client: PostgresClient<Tx>): Promise<PostgresSession<Tx>> {
   const opening = client.open()
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), acquireMsMax)
-  })
   try {
-    const session = await Promise.race([opening, late])
-    if (session !== 'late') return session
-    opening.then((it) => it.release(false)).catch(() => {})
-    throw new StoreError('transient', `No connection of the pool became free in ${acquireMsMax} ms.`)
+    return await inTime(opening)
   } catch (error) {
+    // One that comes too late, or after all, goes back at once.
+    opening.then((session) => session.release(false)).catch(() => {})
     throw asStoreError(error, 'connect')
+  }
+}
+
+/**
+ * What needs a connection of the pool, or the end of its patience.
+ *
+ * @throws StoreError `transient` after `acquireMsMax`
+ */
+export async function inTime<Value>(asked: Promise<Value>): Promise<Value> {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => {
+    const message = `No connection of the pool became free in ${acquireMsMax} ms.`
+    late.reject(new StoreError('transient', message))
+  }, acquireMsMax)
+  try {
+    return await Promise.race([asked, late.promise])
   } finally {
     clearTimeout(timer)
   }
@@ -284,8 +295,10 @@ export async function runOpened<Tx, Value>(
   const rollsBack = Symbol('rolls back')
   let verdict: TransactionVerdict<Value> | undefined
   let isRefused = false
+  let isOpen = false
   try {
     await opener.transaction(async (tx) => {
+      isOpen = true
       const records = transactionVerbs({ statements, run: runOn(opener.join(tx)) })
       const asked = await work(tx, records)
       if (asked.kind === 'commit' && asked.settlement !== undefined) {
@@ -299,6 +312,7 @@ export async function runOpened<Tx, Value>(
     if (isRefused) return { kind: 'refused' }
     const asked = verdict as TransactionVerdict<Value> | undefined
     if (asked?.kind === 'roll-back') return { kind: 'rolled-back', value: asked.value }
+    if (!isOpen) throw asStoreError(error, 'connect')
     if (asked === undefined) throw error
     if (isRefusal(error)) throw asStoreError(error, 'statement')
     return { kind: 'unknown', value: asked.value, error: asStoreError(error, 'commit') as StoreError }
