@@ -125,7 +125,7 @@ describe('the transaction of the store', () => {
         await records.claim([asked])
         await tx.query(`UPDATE orders SET text = 'mine' WHERE id = 1`)
         rivals = rival.query(`UPDATE orders SET text = 'rival' WHERE id = 1`)
-        await shop.somebodyWaits()
+        await shop.waitsForLock(rival)
         const mine = tx.query(`UPDATE orders SET text = 'mine' WHERE id = 2`)
         const error: unknown = await mine.catch((e: unknown) => e)
         expect(error).toMatchObject({ errno: 1213 })
