@@ -98,8 +98,9 @@ export type SettlementReply =
   | { readonly kind: 'refused'; readonly record: IdempotencyRecord | undefined }
   | FailedItem
 
-/** Answers in the order of the questions, with the store's clock in milliseconds. */
+/** Answers in the order of the questions. */
 export interface Replies<Reply> {
+  /** The store's clock in milliseconds. May be NaN for a claim inside a transaction that found nothing. */
   readonly now: number
   readonly replies: readonly Reply[]
 }

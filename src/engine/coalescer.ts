@@ -3,11 +3,12 @@
  *
  * idle  a verb leaves at once, alone, on the store's cheapest path. A third verb in one turn of the event loop
  *       shows that calls overlap: it and what follows in this turn leave together at the end of the turn
- * busy  what is asked in one turn leaves together at its end, one call for each verb. Idle again after a turn
- *       whose end had one verb or none
+ * busy  what is asked in one turn leaves together at its end, one call for each verb. Where a store takes several
+ *       flights, a batch leaves as soon as it has `batchGoal` items: the store works on it while this process
+ *       makes the next one. Idle again after a turn in which one verb left or none
  *
- * What arrives while all flights are under way leaves as the next batch. Ids are sorted within a batch, so that two processes lock
- * rows in the same order. A flight without an answer is given up after `flightMsMax` as lost; a late answer
+ * What arrives while all flights are under way leaves as the next batch. Ids are sorted within a batch, so that
+ * two processes lock rows in the same order. A flight without an answer is given up after `flightMsMax` as lost; a late answer
  * is dropped, and the token tells later what it did.
  */
 import { StoreError } from '../core/errors.ts'
@@ -46,6 +47,9 @@ export interface Coalescer {
 /** Verbs that leave alone in one turn: the claim and the settlement of one call whose handler is quick. */
 const leftAloneMax = 2
 
+/** Larger batches save a store little more, and keep it waiting for longer. */
+const batchGoal = 24
+
 /** How long a call to the store may take before it counts as lost. */
 export const flightMsMax = 5_000
 
@@ -79,22 +83,20 @@ class VerbQueue<Item, Reply> {
   ask(item: Item): Promise<Answer<Reply>> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject })
-      if (this.#coalescer.direct || this.#coalescer.mayLeaveAlone()) this.depart()
+      if (this.#coalescer.direct || this.#coalescer.mayLeave(this.#waiting.length)) this.depart()
     })
   }
 
-  /** Sends what waits, as far as flights are free; returns how many items left. */
-  depart(): number {
-    let left = 0
+  /** Sends what waits, as far as flights are free. */
+  depart(): void {
     const { flightsMax, batchMax } = this.#coalescer
     while (this.#waiting.length > 0 && this.#flights < flightsMax) {
       const batch = this.#waiting.length <= batchMax ? this.#waiting : this.#waiting.slice(0, batchMax)
       this.#waiting = this.#waiting.length <= batchMax ? [] : this.#waiting.slice(batchMax)
       if (batch.length > 1) batch.sort((a, b) => (this.#idOf(a.item) < this.#idOf(b.item) ? -1 : 1))
-      left += batch.length
+      this.#coalescer.left(batch.length)
       this.#fly(batch)
     }
-    return left
   }
 
   #fly(batch: readonly Waiting<Item, Reply>[]): void {
@@ -165,8 +167,10 @@ interface Shared {
   readonly flightsMax: number
   readonly batchMax: number
   readonly timers: Timers
-  /** Whether a verb that was just asked may leave now; otherwise it leaves at the end of the turn. */
-  mayLeaveAlone(): boolean
+  /** Whether what waits for a verb may leave now; otherwise it leaves at the end of the turn. */
+  mayLeave(waiting: number): boolean
+  /** So many items left. */
+  left(items: number): void
   scheduleDeparture(): void
 }
 
@@ -176,27 +180,33 @@ export function createCoalescer(store: IdempotencyStore, timers: Timers): Coales
   let scheduled = false
   let busy = false
   let leftAlone = 0
+  let leftInTurn = 0
   const shared: Shared = {
     direct: answersInProcess,
     flightsMax,
     batchMax,
     timers,
-    mayLeaveAlone(): boolean {
+    mayLeave(waiting): boolean {
       shared.scheduleDeparture()
+      if (flightsMax > 1 && waiting >= batchGoal) return true
       if (busy || leftAlone === leftAloneMax) return false
       leftAlone += 1
       return true
+    },
+    left(items): void {
+      leftInTurn += items
     },
     scheduleDeparture(): void {
       if (scheduled) return
       scheduled = true
       timers.atTurnEnd(() => {
         scheduled = false
+        leftInTurn -= leftAlone
         leftAlone = 0
-        let left = 0
         // Settlements first: they free keys that claims of the same commit may wait for.
-        for (const queue of [settle, claim, supersede, renew, read]) left += queue.depart()
-        busy = left > 1
+        for (const queue of [settle, claim, supersede, renew, read]) queue.depart()
+        busy = leftInTurn > 1
+        leftInTurn = 0
       })
     },
   }

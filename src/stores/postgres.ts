@@ -44,9 +44,17 @@ import {
 import { asksForRetry, asStoreError, isRefusal } from './postgres/errors.ts'
 import { listPage } from './postgres/list.ts'
 import { checkTable, migrate, migrationSql, readVersion, schemaVersion } from './postgres/migrations.ts'
-import { onceText, onceValues, rowsText } from './postgres/once.ts'
+import { ScriptNames } from './postgres/names.ts'
+import { OnceTexts, onceValues, rowsText } from './postgres/once.ts'
 import { type Statements, statementsFor } from './postgres/statements.ts'
-import { inTime, runOn, runOpened, runTransaction, transactionVerbs } from './postgres/transactions.ts'
+import {
+  connected,
+  runOn,
+  runOpened,
+  runTransaction,
+  scriptStatements,
+  transactionVerbs,
+} from './postgres/transactions.ts'
 import {
   claim,
   outcomeBytesMax,
@@ -248,6 +256,8 @@ class PostgresRecords implements PostgresStore<unknown> {
   readonly #client: PostgresClient<unknown>
   readonly #parts: Parts
   readonly #statements: Statements
+  readonly #names: ScriptNames
+  readonly #onceTexts: OnceTexts
   readonly #verbs: VerbRunner
   #readying: Promise<void> | undefined
   #isReady = false
@@ -257,6 +267,8 @@ class PostgresRecords implements PostgresStore<unknown> {
     this.#parts = parts
     this.#client = parts.client
     this.#statements = statementsFor(parts.name)
+    this.#onceTexts = new OnceTexts(parts.name, jsonOutcomePrefix)
+    this.#names = new ScriptNames(scriptStatements(this.#statements))
     this.#verbs = { statements: this.#statements, run: (statement, values) => this.#run(statement, values) }
     this.capabilities = {
       clock: 'store',
@@ -315,6 +327,7 @@ class PostgresRecords implements PostgresStore<unknown> {
       client: this.#client,
       statements: this.#statements,
       beginText,
+      names: this.#names,
       isCommitted: async ({ id, token }: Claim): Promise<boolean> =>
         (await this.read([id])).replies[0]?.token === token,
     }
@@ -327,7 +340,7 @@ class PostgresRecords implements PostgresStore<unknown> {
     const guarded: Run = async (statement, values) => {
       this.#checkOpen()
       // The user holds a connection already: a pool that has no other one must not keep them both waiting.
-      if (!this.#isReady) await inTime(this.#ready())
+      if (!this.#isReady) await connected(this.#ready())
       return await run(statement, values)
     }
     return transactionVerbs({ statements: this.#statements, run: guarded })
@@ -351,8 +364,7 @@ class PostgresRecords implements PostgresStore<unknown> {
       return { kind: 'refused' }
     }
     try {
-      const text = onceText(this.#parts.name, asked.statement, jsonOutcomePrefix)
-      const [row] = await this.#client.query(text, onceValues(asked))
+      const [row] = await this.#client.query(this.#onceTexts.of(asked.statement), onceValues(asked))
       return { kind: 'applied', outcome: row?.[0] as Uint8Array }
     } catch (error) {
       if (isRefusal(error)) return { kind: 'refused' }

@@ -86,6 +86,30 @@ describe('coalescer', () => {
     expect((await Promise.all(asked)).map(({ reply }) => reply.kind)).toEqual(Array(3).fill('claimed'))
   })
 
+  test('busy, a batch that is large enough leaves before the end of the turn, where flights are free', async () => {
+    for (const [flightsMax, early] of [
+      [10, [24, 24]],
+      [1, []],
+    ] as const) {
+      runtime = manualRuntime()
+      flights = []
+      coalescer = coalescerOf({ flightsMax })
+      await becomeBusy()
+      const asked = Array.from({ length: 60 }, (_, at) => coalescer.claim(claimOf(`id ${at}`)))
+      expect(flights.map((flight) => flight.claims.length)).toEqual(early)
+      await runtime.settle()
+      expect(flights.reduce((sum, flight) => sum + flight.claims.length, 0)).toBe(60)
+      // What left early counts: the next turn is busy too.
+      const next = ['a', 'b'].map((id) => coalescer.claim(claimOf(id)))
+      const before = flights.length
+      expect(flights.length).toBe(before)
+      for (const flight of flights) flight.land()
+      await runtime.settle()
+      for (const flight of flights) flight.land()
+      await Promise.all([...asked, ...next])
+    }
+  })
+
   test('idle again after a turn whose end had one verb', async () => {
     coalescer = coalescerOf({ flightsMax: 10 })
     await becomeBusy()

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import pg from 'pg'
-import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { RecordId } from '../../src/core/record.ts'
 import { createIdempotency, type Idempotency } from '../../src/engine/idempotency.ts'
 import { postgresMigrations, postgresSchemaSql, postgresStore } from '../../src/stores/postgres.ts'
+import { statementsFor } from '../../src/stores/postgres/statements.ts'
 import { completion, newClaim, newId } from '../../src/verification/store-cases/context.ts'
 import { postgresDatabase } from '../servers.ts'
 
@@ -45,6 +46,17 @@ async function orders(): Promise<string[]> {
   return (await admin.query('SELECT sku FROM orders')).rows.map(({ sku }: { sku: string }) => sku)
 }
 
+/** A role of its own: roles are of the whole server, which other tests use too. */
+async function newRole(rights: string): Promise<string> {
+  const role = `role_${randomUUID().slice(0, 8)}`
+  await admin.query(`CREATE ROLE ${role} ${rights}`)
+  onTestFinished(async () => {
+    await admin.query(`DROP OWNED BY ${role}`)
+    await admin.query(`DROP ROLE ${role}`)
+  })
+  return role
+}
+
 /** Ends the server's side of a connection, as a crash of its backend would. */
 async function terminate(tx: pg.PoolClient): Promise<void> {
   const { rows } = await tx.query('SELECT pg_backend_pid() AS pid')
@@ -57,6 +69,15 @@ describe('transaction', () => {
     expect(await order.run(call())).toEqual({ value: { sku: 'A1' }, replayed: false })
     expect(await order.run(call())).toEqual({ value: { sku: 'A1' }, replayed: true })
     expect(await order.attempt({ ...call(), input: { sku: 'B2' } })).toEqual({ kind: 'mismatch' })
+    expect(await orders()).toEqual(['A1'])
+  })
+
+  test('a handler that deletes the record of its key is told that its effect has none', async () => {
+    const order = idem.transaction('order', async (input: Order, { tx }) => {
+      await tx.query('DELETE FROM retrysafe_records')
+      return await place(tx, input)
+    })
+    await expect(order.run(call())).rejects.toMatchObject({ code: 'outcome-unknown', settled: false })
     expect(await orders()).toEqual(['A1'])
   })
 
@@ -296,10 +317,10 @@ describe('the table', () => {
     await expect(postgresStore({ pool, table: 'newer_records' }).ready()).rejects.toMatchObject({
       code: 'schema-mismatch',
     })
-    await admin.query('CREATE ROLE clerk LOGIN')
-    await admin.query('GRANT SELECT ON retrysafe_schema TO clerk')
+    const role = await newRole('LOGIN')
+    await admin.query(`GRANT SELECT ON retrysafe_schema TO ${role}`)
     const address = new URL(url)
-    address.username = 'clerk'
+    address.username = role
     const clerk = new pg.Pool({ connectionString: address.href, max: 1 })
     await postgresStore({ pool }).ready()
     await expect(postgresStore({ pool: clerk }).ready()).rejects.toThrow(
@@ -314,6 +335,31 @@ describe('the table', () => {
     expect(await steps.pending()).toBe(postgresSchemaSql({ table: 'stepped_records' }))
     await Promise.all([steps.apply(), steps.apply()])
     expect(await steps.pending()).toBe('')
+  })
+
+  test('is looked up by its index from the first row on, by plans that are kept', async () => {
+    const table = 'young_records'
+    await postgresStore({ pool, table }).ready()
+    const { claimOne, claim, supersede, renew, settleOne, settleInserted, settle, read } = statementsFor({
+      schema: undefined,
+      table,
+    })
+    const client = await pool.connect()
+    onTestFinished(() => client.release(true))
+    await client.query('SET plan_cache_mode = force_generic_plan')
+    for (const state of ['new', 'vacuumed']) {
+      if (state === 'vacuumed') await client.query(`VACUUM (ANALYZE) ${table}`)
+      const statements = { claimOne, claim, supersede, renew, settleOne, settleInserted, settle, read }
+      for (const [name, { text }] of Object.entries(statements)) {
+        const nulls = [...new Set(text.match(/\$\d+/g))].map(() => 'NULL').join()
+        await client.query(`PREPARE plan AS ${text}`)
+        const { rows } = await client.query(`EXPLAIN EXECUTE plan(${nulls})`)
+        await client.query('DEALLOCATE plan')
+        const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+        expect(plan, `${name} on a ${state} table`).not.toMatch(/Seq Scan on young_records/)
+        expect(plan, `${name} on a ${state} table`).toMatch(/young_records_pkey|Conflict Arbiter/)
+      }
+    }
   })
 
   test('settling changes no index entry while there is room on the page', async () => {
@@ -343,6 +389,42 @@ describe('a session that lost its statements, as behind a transaction pooler', (
     expect((await store.claim([newClaim({ id: one.id })])).replies[0]?.kind).toBe('found')
     await single.end()
   })
+
+  test('runs each transaction once', async () => {
+    const single = new pg.Pool({ connectionString: url, max: 1 })
+    const lone = createIdempotency({ store: postgresStore({ pool: single }), sweep: false })
+    let runs = 0
+    const order = lone.transaction('order', (input: Order, { tx }) => {
+      runs += 1
+      return place(tx, input)
+    })
+    const named =
+      "SELECT count(*)::int AS count FROM pg_prepared_statements WHERE from_sql AND name LIKE 'retrysafe%'"
+    await order.run(call())
+    expect((await single.query(named)).rows).toEqual([{ count: 2 }])
+    await single.query('DEALLOCATE ALL')
+    expect((await order.run({ ...call(), key: randomUUID() })).replayed).toBe(false)
+    expect((await order.run({ ...call(), key: randomUUID() })).replayed).toBe(false)
+    expect((await order.run(call())).replayed).toBe(true)
+    expect([runs, await orders()]).toEqual([3, ['A1', 'A1', 'A1']])
+    // It has learned that names do not last here.
+    expect((await single.query(named)).rows).toEqual([{ count: 0 }])
+    await lone.close()
+    await single.end()
+  })
+
+  test('that knows the names already is as good', async () => {
+    const single = new pg.Pool({ connectionString: url, max: 1 })
+    const [one, two] = [1, 2].map(() =>
+      createIdempotency({ store: postgresStore({ pool: single }), sweep: false }),
+    )
+    for (const each of [one, two]) {
+      const order = (each as typeof idem).transaction('order', (input: Order, { tx }) => place(tx, input))
+      expect((await order.run({ ...call(), key: randomUUID() })).replayed).toBe(false)
+    }
+    expect(await orders()).toHaveLength(2)
+    await single.end()
+  })
 })
 
 describe('a list', () => {
@@ -369,14 +451,14 @@ describe('a list', () => {
 
 describe('errors', () => {
   test('a statement whose login was refused has not been sent, and is not called unknown', async () => {
-    await admin.query('CREATE ROLE leaver LOGIN SUPERUSER')
+    const role = await newRole('LOGIN SUPERUSER')
     const address = new URL(url)
-    address.username = 'leaver'
+    address.username = role
     const leaver = new pg.Pool({ connectionString: address.href, max: 1 })
     const left = createIdempotency({ store: postgresStore({ pool: leaver }), sweep: false })
     await left.store.read([newId()])
-    await admin.query('ALTER ROLE leaver NOLOGIN')
-    await admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'leaver'")
+    await admin.query(`ALTER ROLE ${role} NOLOGIN`)
+    await admin.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [role])
     await expect.poll(() => leaver.totalCount).toBe(0)
     const order = left.statement('order', 'INSERT INTO orders (sku) VALUES ($1) RETURNING sku', () => ['A1'])
     await expect(order.run(call())).rejects.toMatchObject({ code: 'store-unavailable' })

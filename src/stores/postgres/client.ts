@@ -1,18 +1,17 @@
 /**
  * What the store uses of each client library, and how it uses it. A transaction pooler may stand in between:
- * settings are local to a transaction, and statements are named only where they commit by themselves. Planning
- * takes longer than running them, so names are worth a lot; where a pooler hands out a session that does not
- * know a name, the server refuses before anything happens, and the store goes on without names.
+ * settings are local to a transaction, and names of statements are used only for as long as they are known.
  */
-import { createHash } from 'node:crypto'
-import { serverError } from './errors.ts'
+import { inTime } from './in-time.ts'
+import { namedWherePossible } from './names.ts'
 
 /** One row, its values in the order of the statement's columns. */
 export type Row = readonly unknown[]
 
 /** What a script answered for one of its statements. */
 export interface ScriptResult {
-  readonly rows: readonly Row[]
+  /** Rows inserted, updated, deleted or returned. */
+  readonly affected: number
   /** The command tag's first word, such as `COMMIT`. `undefined` where the client library hides it. */
   readonly command: string | undefined
 }
@@ -21,6 +20,8 @@ export interface ScriptResult {
 export interface PostgresSession<Tx> {
   /** What handlers get: the client library's own handle. */
   readonly tx: Tx
+  /** Stands for the connection, for as long as that is open; `undefined` where the client library hides it. */
+  readonly connection: object | undefined
   /** Runs one statement with bound values. */
   query(text: string, values: readonly unknown[]): Promise<readonly Row[]>
   /** Runs several statements without values in one round trip; the first that fails ends them. */
@@ -48,7 +49,7 @@ export const statementMsMax = 5_000
 /** What the store uses of a `PoolClient` or `Client` of `pg`. */
 export interface PgClient {
   // biome-ignore lint: the overloads of pg's query have no common structural form
-  query(config: PgQuery): Promise<any>
+  query(config: PgQuery | string): Promise<any>
 }
 
 export interface PgPoolClient extends PgClient {
@@ -76,10 +77,12 @@ interface PgQuery {
 
 interface PgResult {
   readonly rows: readonly Row[]
+  readonly rowCount: number | null
   readonly command?: string
 }
 
 const ignore = (): void => {}
+const noAnswer = (): Error => new Error(`Postgres did not answer in ${statementMsMax} ms.`)
 /** Several stores may share a pool. */
 const listened = new WeakSet<object>()
 
@@ -113,12 +116,14 @@ export function pgClient<Client extends PgPoolClient>(pool: PgPool<Client>): Pos
       client.on('error', ignore)
       return {
         tx: client,
+        connection: client,
         query: (text, values) => run(client, text, values),
         async script(text): Promise<readonly ScriptResult[]> {
-          const config: PgQuery = { text, rowMode: 'array', query_timeout: statementMsMax }
-          const results = (await client.query(config)) as PgResult | readonly PgResult[]
-          return (Array.isArray(results) ? results : [results]).map(({ rows, command }) => ({
-            rows,
+          // As a text, for which pg makes no copies of options; so its bound is our own.
+          const asked = client.query(text) as Promise<PgResult | readonly PgResult[]>
+          const results = await inTime(asked, statementMsMax, noAnswer)
+          return (Array.isArray(results) ? results : [results]).map(({ rowCount, command }) => ({
+            affected: rowCount ?? 0,
             command,
           }))
         },
@@ -175,6 +180,7 @@ export function postgresJsClient<Reserved extends PostgresJsReserved>(
       const reserved = await sql.reserve()
       return {
         tx: reserved,
+        connection: undefined,
         query: (text, values) => run(reserved, text, values),
         async script(text): Promise<readonly ScriptResult[]> {
           return scriptResults(await reserved.unsafe(text).values())
@@ -186,12 +192,14 @@ export function postgresJsClient<Reserved extends PostgresJsReserved>(
   }
 }
 
+type PostgresJsRows = readonly Row[] & { readonly command?: string; readonly count?: number | null }
+
 /** One result is an array of rows, several are an array of those; each carries its command. */
 function scriptResults(answer: unknown): readonly ScriptResult[] {
   const results = answer as readonly { readonly command?: string }[] & { readonly command?: string }
   const list = typeof results.command === 'string' ? [results] : results
-  return (list as readonly (readonly Row[] & { readonly command?: string })[]).map((rows) => ({
-    rows,
+  return (list as readonly PostgresJsRows[]).map((rows) => ({
+    affected: rows.count ?? 0,
     command: rows.command,
   }))
 }
@@ -199,7 +207,10 @@ function scriptResults(answer: unknown): readonly ScriptResult[] {
 /** What the store uses of a transaction of PGlite. */
 export interface PgliteTransaction {
   query(text: string, values?: unknown[], options?: PgliteOptions): Promise<{ readonly rows: unknown[] }>
-  exec(text: string, options?: PgliteOptions): Promise<readonly { readonly rows: unknown[] }[]>
+  exec(
+    text: string,
+    options?: PgliteOptions,
+  ): Promise<readonly { readonly rows: unknown[]; readonly affectedRows?: number }[]>
 }
 
 /** What the store uses of PGlite. */
@@ -235,46 +246,19 @@ export function pgliteClient<Tx extends PgliteTransaction>(db: PgliteDatabase<Tx
       const tx = await taken.promise
       return {
         tx,
+        connection: undefined,
         query: (text, values) => run(tx, text, values),
         async script(text): Promise<readonly ScriptResult[]> {
           const results = await tx.exec(text, { rowMode: 'array' })
-          return results.map(({ rows }) => ({ rows: rows as readonly Row[], command: undefined }))
+          return results.map(({ rows, affectedRows = 0 }) => ({
+            // As the others count them: rows that were returned, where there are some.
+            affected: Math.max(affectedRows, rows.length),
+            command: undefined,
+          }))
         },
         release: () => over.resolve(),
       }
     },
-  }
-}
-
-type NamedRun = (text: string, values: readonly unknown[], name?: string) => Promise<readonly Row[]>
-
-/** The session does not know the name, or knows it from another client of the pooler. */
-const isOfNames = (code: string | undefined): boolean => code === '26000' || code === '42P05'
-
-/** Names are digests of the text, so that one name never stands for two statements. */
-function namedWherePossible(
-  run: NamedRun,
-): (text: string, values: readonly unknown[]) => Promise<readonly Row[]> {
-  const names = new Map<string, string>()
-  let works = true
-  const nameOf = (text: string): string => {
-    const known = names.get(text)
-    if (known !== undefined) return known
-    const name = `retrysafe_${createHash('sha256').update(text).digest('base64url').slice(0, 22)}`
-    names.set(text, name)
-    return name
-  }
-  return async (text, values) => {
-    if (!works) return await run(text, values)
-    try {
-      return await run(text, values, nameOf(text))
-    } catch (error) {
-      const code = serverError(error)?.code
-      if (isOfNames(code)) works = false
-      // 0A000: the plan of a name is of an older version of the table.
-      else if (code !== '0A000') throw error
-      return await run(text, values)
-    }
   }
 }
 

@@ -19,8 +19,33 @@ export function rowsText(statement: Statement): string {
   return `WITH effect AS (${inner(statement)}) SELECT coalesce(json_agg(effect), '[]')::text AS rows FROM effect`
 }
 
+/** An operation has one text; more than this are made by concatenation. */
+const textsMax = 1_000
+
+/** The statements around the user's: made once for each text, since that takes longer than looking one up. */
+export class OnceTexts {
+  readonly #table: TableName
+  readonly #prefix: readonly [version: number, kind: number]
+  readonly #texts = new Map<string, { readonly valueCount: number; readonly text: string }>()
+
+  /** @param prefix the first octets of the outcomes */
+  constructor(table: TableName, prefix: readonly [version: number, kind: number]) {
+    this.#table = table
+    this.#prefix = prefix
+  }
+
+  of(statement: Statement): string {
+    const known = this.#texts.get(statement.text)
+    if (known?.valueCount === statement.values.length) return known.text
+    const text = onceText(this.#table, statement, this.#prefix)
+    if (this.#texts.size >= textsMax) this.#texts.clear()
+    this.#texts.set(statement.text, { valueCount: statement.values.length, text })
+    return text
+  }
+}
+
 /** The user's parameters come first, as they are numbered in their text. */
-export function onceText(
+function onceText(
   name: TableName,
   statement: Statement,
   [version, kind]: readonly [version: number, kind: number],

@@ -1,8 +1,9 @@
 /**
  * Every statement on records, in one place, with why it is shaped so.
  *
- * - The clock is the server's own (`clock_timestamp()`, which unlike `now()` goes on inside a transaction), read
- *   once for each statement, in milliseconds.
+ * - The clock is the server's own, in milliseconds: `statement_timestamp()`, which is one time for a whole
+ *   statement and, unlike `now()`, goes on inside a transaction. A statement that had to wait judges by when it
+ *   came in, and so takes a lease for live rather than for over.
  * - A batch comes as one array for each column, as text that every client library passes on unchanged; octets
  *   and names are hexadecimal in it, so that nothing has to be quoted.
  * - A statement that finds its guard broken returns no row. What is there now is read by a statement of its own:
@@ -21,7 +22,7 @@ export interface ColumnedStatement {
   readonly columns: readonly string[]
 }
 
-const nowMs = "floor(date_part('epoch', clock_timestamp()) * 1000)::bigint"
+const nowMs = "floor(date_part('epoch', statement_timestamp()) * 1000)::bigint"
 
 /** In the order of the table, see `migrations.ts`. */
 const columnNames =
@@ -34,10 +35,12 @@ export interface Statements {
   /** id, token, fingerprint, principal tag, operation, lease, retention; one of each */
   readonly claimOne: ColumnedStatement
   /**
-   * For a transaction: nothing is inserted while another one has the key; what is there is read by `read`. In a
-   * script it is planned each time, so it is as plain as can be. As `claimOne`, and the lock
+   * For a transaction: nothing is inserted while another one has the key; what is there is read by `read`. As
+   * `claimOne`, and the lock
    */
   readonly claimInTransaction: ColumnedStatement
+  /** The same for scripts, whose answers count rows; returning one would cost as much again. */
+  readonly claimInScript: ColumnedStatement
   /** The same as arrays */
   readonly claim: ColumnedStatement
   /** id, seen token, token, fingerprint, principal tag, operation, lease, retention */
@@ -52,6 +55,11 @@ export interface Statements {
    * own shows there.
    */
   readonly settleOrFail: ColumnedStatement
+  /**
+   * The same for a record that this transaction has inserted, which therefore is there: it fails where the
+   * record is not as it was. Plainer than a statement that has to notice a missing row.
+   */
+  readonly settleInserted: ColumnedStatement
   /** The same as arrays */
   readonly settle: ColumnedStatement
   /** ids */
@@ -70,27 +78,35 @@ export function quoted({ schema, table }: TableName): string {
 
 export function statementsFor(name: TableName): Statements {
   const table = quoted(name)
-  const clock = `clock AS MATERIALIZED (SELECT ${nowMs} AS now)`
+  const clock = `(SELECT ${nowMs} AS now) AS clock`
   const newRow = `
     SELECT clock.now, 0, clock.now + i.lease, clock.now + i.lease + i.retention, 1,
            ${minuteOf('clock.now + i.retention')}, ${running}, i.id, i.token, decode(i.fingerprint, 'hex'),
            convert_from(decode(i.principal_tag, 'hex'), 'UTF8'), convert_from(decode(i.operation, 'hex'), 'UTF8'), ''`
 
-  const claimOne = `
-    WITH ${clock}, i AS MATERIALIZED (
+  const asOne = `(
       SELECT $1::uuid AS id, $2::uuid AS token, $3::text AS fingerprint, $4::text AS principal_tag,
              $5::text AS operation, $6::bigint AS lease, $7::bigint AS retention
-    ), inserted AS (
-      INSERT INTO ${table} (${columnNames}) ${newRow} FROM i CROSS JOIN clock
-      ON CONFLICT (id) DO NOTHING RETURNING id
+    ) AS i`
+  const claimOne = `
+    WITH inserted AS (
+      INSERT INTO ${table} (${columnNames}) ${newRow} FROM ${asOne} CROSS JOIN ${clock}
+      ON CONFLICT (id) DO NOTHING RETURNING created_at
     )
-    SELECT 1 AS ord, clock.now::float8 AS now, NULL::bytea AS record FROM inserted CROSS JOIN clock
+    SELECT 1 AS ord, created_at::float8 AS now, NULL::bytea AS record FROM inserted
     UNION ALL
-    SELECT 1, clock.now::float8, record_send(r) FROM ${table} r CROSS JOIN clock WHERE r.id = $1::uuid`
+    SELECT 1, (${nowMs})::float8, record_send(r) FROM ${table} r WHERE r.id = $1::uuid`
+  const claimLocked = `
+    INSERT INTO ${table} (${columnNames}) ${newRow} FROM ${asOne} CROSS JOIN ${clock}
+    WHERE pg_try_advisory_xact_lock($8::bigint)
+    ON CONFLICT (id) DO NOTHING`
 
+  // A plan is kept for longer than the size of the table that it was made for, and must not read the whole table
+  // some day. `ord = abs(ord)`, always true, is taken for rare: few rows are expected, and looked up by the index.
   const arrays = (...columns: readonly (readonly [name: string, type: string])[]): string => {
     const values = columns.map(([, type], at) => `$${at + 1}::text::${type}[]`).join(', ')
-    return `unnest(${values}) WITH ORDINALITY AS i(${columns.map(([column]) => column).join(', ')}, ord)`
+    const names = columns.map(([column]) => column).join(', ')
+    return `(SELECT * FROM unnest(${values}) WITH ORDINALITY AS i(${names}, ord) WHERE ord = abs(ord)) AS i`
   }
   const claimColumns = [
     ['fingerprint', 'text'],
@@ -99,14 +115,22 @@ export function statementsFor(name: TableName): Statements {
     ['lease', 'bigint'],
     ['retention', 'bigint'],
   ] as const
+  const settleColumns = [
+    ['id', 'uuid'],
+    ['token', 'uuid'],
+    ['phase', 'int'],
+    ['live', 'bigint'],
+    ['kept', 'bigint'],
+    ['outcome', 'text'],
+  ] as const
 
-  const settleOne = `
-    UPDATE ${table} AS r
-    SET phase = $3::int, settled_at = clock.now, live_until = clock.now + $4::bigint,
-        kept_until = clock.now + $4::bigint + $5::bigint, outcome = $6::bytea,
-        sweep_minute = least(r.sweep_minute, ${minuteOf('clock.now + $4::bigint')})
-    FROM clock
-    WHERE r.id = $1::uuid AND r.token = $2::uuid AND r.phase = ${running}`
+  const settlement = `
+    SET phase = $3::int, settled_at = ${nowMs}, live_until = ${nowMs} + $4::bigint,
+        kept_until = ${nowMs} + $4::bigint + $5::bigint, outcome = $6::bytea,
+        sweep_minute = least(r.sweep_minute, ${minuteOf(`${nowMs} + $4::bigint`)})`
+  const isHeld = `r.token = $2::uuid AND r.phase = ${running}`
+  const isOurs = 'r.xmin = pg_current_xact_id()::xid'
+  const settleOne = `UPDATE ${table} AS r ${settlement} WHERE r.id = $1::uuid AND ${isHeld}`
 
   const found = ['ord', 'now', 'record'] as const
   const done = ['ord', 'now'] as const
@@ -114,45 +138,37 @@ export function statementsFor(name: TableName): Statements {
     claimOne: { columns: found, text: claimOne },
     claimInTransaction: {
       columns: found,
-      text: `
-        INSERT INTO ${table} (${columnNames}) ${newRow}
-        FROM (SELECT ${nowMs} AS now OFFSET 0) AS clock,
-             (SELECT $1::uuid AS id, $2::uuid AS token, $3::text AS fingerprint, $4::text AS principal_tag,
-                     $5::text AS operation, $6::bigint AS lease, $7::bigint AS retention) AS i
-        WHERE pg_try_advisory_xact_lock($8::bigint)
-        ON CONFLICT (id) DO NOTHING
-        RETURNING 1 AS ord, created_at::float8 AS now, NULL::bytea AS record`,
+      text: `${claimLocked} RETURNING 1 AS ord, created_at::float8 AS now, NULL::bytea AS record`,
     },
+    claimInScript: { columns: [], text: claimLocked },
     claim: {
       columns: found,
       text: `
-        WITH ${clock}, i AS MATERIALIZED (
+        WITH i AS MATERIALIZED (
           SELECT * FROM ${arrays(['id', 'uuid'], ['token', 'uuid'], ...claimColumns)}
         ), inserted AS (
-          INSERT INTO ${table} (${columnNames}) ${newRow} FROM i CROSS JOIN clock
+          INSERT INTO ${table} (${columnNames}) ${newRow} FROM i CROSS JOIN ${clock}
           ON CONFLICT (id) DO NOTHING RETURNING id, token
         )
-        SELECT i.ord::int AS ord, clock.now::float8 AS now,
-               CASE WHEN inserted.id IS NULL THEN record_send(r) END AS record
-        FROM i CROSS JOIN clock
+        SELECT i.ord::int AS ord, (${nowMs})::float8 AS now, found.record
+        FROM i
         LEFT JOIN inserted ON inserted.id = i.id AND inserted.token = i.token
-        LEFT JOIN ${table} r ON r.id = i.id
-        WHERE inserted.id IS NOT NULL OR r.id IS NOT NULL
+        LEFT JOIN LATERAL (
+          SELECT record_send(r) AS record FROM ${table} r WHERE inserted.id IS NULL AND r.id = i.id OFFSET 0
+        ) AS found ON true
+        WHERE inserted.id IS NOT NULL OR found.record IS NOT NULL
         ORDER BY i.ord`,
     },
     supersede: {
       columns: ['ord', 'now', 'fence'],
       text: `
-        WITH ${clock}, i AS MATERIALIZED (
-          SELECT * FROM ${arrays(['id', 'uuid'], ['seen', 'uuid'], ['token', 'uuid'], ...claimColumns)}
-        )
         UPDATE ${table} AS r
         SET phase = ${running}, fence = r.fence + 1, token = i.token, fingerprint = decode(i.fingerprint, 'hex'),
             principal_tag = convert_from(decode(i.principal_tag, 'hex'), 'UTF8'),
             operation = convert_from(decode(i.operation, 'hex'), 'UTF8'),
             settled_at = 0, live_until = clock.now + i.lease, kept_until = clock.now + i.lease + i.retention,
             outcome = ''
-        FROM i CROSS JOIN clock
+        FROM ${arrays(['id', 'uuid'], ['seen', 'uuid'], ['token', 'uuid'], ...claimColumns)} CROSS JOIN ${clock}
         WHERE r.id = i.id AND r.token = i.seen AND r.phase BETWEEN ${running} AND ${tombstone}
           AND NOT (r.phase = ${running} AND r.live_until > clock.now)
         RETURNING i.ord::int AS ord, clock.now::float8 AS now, r.fence AS fence`,
@@ -160,45 +176,38 @@ export function statementsFor(name: TableName): Statements {
     renew: {
       columns: done,
       text: `
-        WITH ${clock}, i AS MATERIALIZED (
-          SELECT * FROM ${arrays(['id', 'uuid'], ['token', 'uuid'], ['lease', 'bigint'])}
-        )
         UPDATE ${table} AS r
         SET live_until = clock.now + i.lease, kept_until = clock.now + i.lease + r.kept_until - r.live_until
-        FROM i CROSS JOIN clock
+        FROM ${arrays(['id', 'uuid'], ['token', 'uuid'], ['lease', 'bigint'])} CROSS JOIN ${clock}
         WHERE r.id = i.id AND r.token = i.token AND r.phase = ${running}
         RETURNING i.ord::int AS ord, clock.now::float8 AS now`,
     },
     settleOne: {
       columns: done,
-      text: `WITH ${clock} ${settleOne} RETURNING 1 AS ord, clock.now::float8 AS now`,
+      text: `${settleOne} RETURNING 1 AS ord, settled_at::float8 AS now`,
     },
     settleOrFail: {
       columns: [],
       text: `
-        WITH ${clock}, settled AS (${settleOne} AND r.xmin = pg_current_xact_id()::xid RETURNING 1)
+        WITH settled AS (${settleOne} AND ${isOurs} RETURNING 1)
         SELECT 1 / count(*) FROM settled`,
+    },
+    settleInserted: {
+      columns: [],
+      text: `
+        UPDATE ${table} AS r ${settlement}
+        WHERE r.id = $1::uuid AND 1 = 1 / CASE WHEN ${isHeld} AND ${isOurs} THEN 1 ELSE 0 END`,
     },
     settle: {
       columns: done,
       text: `
-        WITH ${clock}, i AS MATERIALIZED (
-          SELECT * FROM ${arrays(
-            ['id', 'uuid'],
-            ['token', 'uuid'],
-            ['phase', 'int'],
-            ['live', 'bigint'],
-            ['kept', 'bigint'],
-            ['outcome', 'text'],
-          )}
-        )
         UPDATE ${table} AS r
         SET phase = i.phase, settled_at = clock.now, live_until = clock.now + i.live,
             kept_until = clock.now + i.live + i.kept, outcome = decode(i.outcome, 'hex'),
             sweep_minute = least(r.sweep_minute, ${minuteOf('clock.now + i.live')})
-        FROM i CROSS JOIN clock
+        FROM ${arrays(...settleColumns)} CROSS JOIN ${clock}
         WHERE r.id = i.id AND r.token = i.token AND r.phase = ${running}
-        RETURNING i.ord::int AS ord, clock.now::float8 AS now`,
+        RETURNING i.ord::int AS ord, r.settled_at::float8 AS now`,
     },
     read: {
       columns: found,
@@ -232,9 +241,9 @@ function sweepOf(table: string, clock: string): string {
   const entombs = `r.phase = ${completed} AND r.live_until <= clock.now AND r.kept_until > clock.now`
   const dueAt = `CASE WHEN r.phase = ${completed} AND r.live_until > clock.now THEN r.live_until ELSE r.kept_until END`
   return `
-    WITH ${clock}, due AS MATERIALIZED (
+    WITH due AS MATERIALIZED (
       SELECT r.ctid AS place, ${isOver} AS is_over, ${entombs} AS entombs, ${minuteOf(dueAt)} AS due_minute
-      FROM ${table} r CROSS JOIN clock
+      FROM ${table} r CROSS JOIN ${clock}
       WHERE r.sweep_minute <= ${minuteOf('clock.now')} AND r.phase BETWEEN ${running} AND ${tombstone}
         AND (${isOver} OR (${entombs}) OR ${minuteOf(dueAt)} > ${minuteOf('clock.now')})
       ORDER BY r.sweep_minute LIMIT $1::int

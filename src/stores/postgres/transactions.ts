@@ -1,13 +1,14 @@
 /**
  * Transactions that the store opens. BEGIN travels with the claim and COMMIT with the settlement, as scripts
  * without parameters (the simple protocol): what is written into them is hexadecimal or a number, never text. So
- * a transaction takes as many round trips as BEGIN, one statement and COMMIT.
+ * a transaction takes as many round trips as BEGIN, one statement and COMMIT. Claim and settlement are planned
+ * once on each connection, where that can be told from others.
  *
  * opened    BEGIN and the claim were sent; the work has not begun
  * working   the handler has the connection
  * ended     committed, rolled back, refused or unknown. After any doubt the connection is destroyed.
  */
-import { OutcomeUnknownError, StoreError } from '../../core/errors.ts'
+import { isIdempotencyError, OutcomeUnknownError, StoreError } from '../../core/errors.ts'
 import type { SqlTransaction, TransactionOpener } from '../../core/sql.ts'
 import type {
   Claim,
@@ -19,14 +20,15 @@ import type {
   TransactionVerdict,
 } from '../../core/store.ts'
 import { settledParts } from '../sql/phases.ts'
-import type { PostgresClient, PostgresSession, Row } from './client.ts'
+import type { PostgresClient, PostgresSession } from './client.ts'
 import { asStoreError, isRefusal, serverError } from './errors.ts'
+import { inTime } from './in-time.ts'
+import { isOfNames, type ScriptNames } from './names.ts'
 import { idHex, tokenHex } from './rows.ts'
 import type { Statements } from './statements.ts'
 import {
   checkOutcome,
   claim,
-  claimReply,
   claimValues,
   milliseconds,
   outcomeHex,
@@ -47,8 +49,15 @@ export interface TransactionHost<Tx> {
   readonly client: PostgresClient<Tx>
   readonly statements: Statements
   readonly beginText: string
+  /** Of `scriptStatements`. */
+  readonly names: ScriptNames
   /** Whether the record that `claim` made is visible to others. */
   isCommitted(claim: Claim): Promise<boolean>
+}
+
+/** The statements that travel in scripts. */
+export function scriptStatements({ claimInScript, settleInserted }: Statements): readonly string[] {
+  return [claimInScript.text, settleInserted.text]
 }
 
 type Work<Tx, Value> = (tx: Tx, records: RecordVerbs) => Promise<TransactionVerdict<Value>>
@@ -81,7 +90,7 @@ export async function runTransaction<Tx, Value>(
       sound = await rollBack(session)
       return { kind: 'rolled-back', value: verdict.value }
     }
-    const end = await commit(host, session, verdict.value, verdict.settlement, opening)
+    const end = await commit(host, session, verdict.value, verdict.settlement, opened)
     sound = end.kind !== 'unknown'
     return end
   } finally {
@@ -93,7 +102,7 @@ export async function runTransaction<Tx, Value>(
 async function openSession<Tx>(client: PostgresClient<Tx>): Promise<PostgresSession<Tx>> {
   const opening = client.open()
   try {
-    return await inTime(opening)
+    return await connected(opening)
   } catch (error) {
     // One that comes too late, or after all, goes back at once.
     opening.then((session) => session.release(false)).catch(() => {})
@@ -106,59 +115,89 @@ async function openSession<Tx>(client: PostgresClient<Tx>): Promise<PostgresSess
  *
  * @throws StoreError `transient` after `acquireMsMax`
  */
-export async function inTime<Value>(asked: Promise<Value>): Promise<Value> {
-  const late = Promise.withResolvers<never>()
-  const timer = setTimeout(() => {
-    const message = `No connection of the pool became free in ${acquireMsMax} ms.`
-    late.reject(new StoreError('transient', message))
-  }, acquireMsMax)
-  try {
-    return await Promise.race([asked, late.promise])
-  } finally {
-    clearTimeout(timer)
-  }
+export async function connected<Value>(asked: Promise<Value>): Promise<Value> {
+  const none = (): StoreError =>
+    new StoreError('transient', `No connection of the pool became free in ${acquireMsMax} ms.`)
+  return await inTime(asked, acquireMsMax, none)
 }
 
-/** What the claim that travelled with BEGIN was answered. */
+/** How the transaction began. */
 interface Opened {
-  readonly claim: Claim
-  readonly replies: Replies<ClaimReply>
+  /** Whether its scripts use names. */
+  readonly byName: boolean
+  /** What the claim that travelled with BEGIN was answered. */
+  readonly first: { readonly claim: Claim; readonly replies: Replies<ClaimReply> } | undefined
 }
 
 async function begin<Tx>(
   host: TransactionHost<Tx>,
   session: PostgresSession<Tx>,
   opening: Claim | undefined,
-): Promise<Opened | undefined> {
+): Promise<Opened> {
   try {
     if (opening === undefined) {
       await session.script(host.beginText)
-      return undefined
+      return { byName: false, first: undefined }
     }
-    const text = literal(host.statements.claimInTransaction.text, lockedClaimValues(opening))
-    const results = await session.script(`${host.beginText};${text}`)
-    const [row] = results.at(-1)?.rows ?? []
-    const run: Run = (statement, values) => session.query(statement.text, values)
-    const replies = await lockedReply({ statements: host.statements, run }, opening, row)
-    return { claim: opening, replies }
+    const values = lockedClaimValues(opening)
+    const byName = await isPrepared(host, session)
+    try {
+      return await beginWith(host, session, opening, values, byName)
+    } catch (error) {
+      if (!byName || !isOfNames(error)) throw error
+      host.names.giveUp()
+      await session.script('ROLLBACK')
+      return await beginWith(host, session, opening, values, false)
+    }
   } catch (error) {
     throw asStoreError(error, 'statement')
   }
 }
 
+/** Whether the connection knows the names; the first time, it learns them. */
+async function isPrepared<Tx>(host: TransactionHost<Tx>, session: PostgresSession<Tx>): Promise<boolean> {
+  const { names } = host
+  const { connection } = session
+  if (!names.serve(connection)) return false
+  const preparation = names.preparation(connection)
+  if (preparation === undefined) return true
+  try {
+    await session.script(preparation)
+    names.prepared(connection)
+    return true
+  } catch (error) {
+    if (!isOfNames(error)) throw error
+    names.giveUp()
+    return false
+  }
+}
+
+async function beginWith<Tx>(
+  host: TransactionHost<Tx>,
+  session: PostgresSession<Tx>,
+  opening: Claim,
+  values: readonly string[],
+  byName: boolean,
+): Promise<Opened> {
+  const claimText = scripted(host, host.statements.claimInScript.text, values, byName)
+  const results = await session.script(`${host.beginText};${claimText}`)
+  if (results.at(-1)?.affected === 1) {
+    return { byName, first: { claim: opening, replies: { now: Number.NaN, replies: [{ kind: 'claimed' }] } } }
+  }
+  const run: Run = (statement, bound) => session.query(statement.text, bound)
+  const replies = await lockedReply({ statements: host.statements, run }, opening)
+  return { byName, first: { claim: opening, replies } }
+}
+
 /** A claim inside a transaction never waits for another one: see `claimInTransaction`. */
 async function claimLocked(verbs: VerbRunner, asked: Claim): Promise<Replies<ClaimReply>> {
   const [row] = await verbs.run(verbs.statements.claimInTransaction, lockedClaimValues(asked))
-  return await lockedReply(verbs, asked, row)
+  if (row !== undefined) return { now: Number(row[1]), replies: [{ kind: 'claimed' }] }
+  return await lockedReply(verbs, asked)
 }
 
-async function lockedReply(
-  verbs: VerbRunner,
-  asked: Claim,
-  row: Row | undefined,
-): Promise<Replies<ClaimReply>> {
-  if (row !== undefined) return { now: Number(row[1]), replies: [claimReply(row[2])] }
-  // Neither inserted nor seen: another transaction has it, or committed it after this statement began.
+/** Neither inserted nor seen: another transaction has it, or committed it after the claim began. */
+async function lockedReply(verbs: VerbRunner, asked: Claim): Promise<Replies<ClaimReply>> {
   const { now, replies } = await read(verbs, [asked.id])
   const [record] = replies
   return { now, replies: [record === undefined ? { kind: 'locked' } : { kind: 'found', record }] }
@@ -179,7 +218,7 @@ export function transactionVerbs(verbs: VerbRunner, opened?: Opened): RecordVerb
       throw asStoreError(error, 'statement')
     }
   }
-  let first = opened
+  let first = opened?.first
   return {
     claim: (claims) =>
       guarded(async () => {
@@ -212,17 +251,19 @@ async function commit<Tx, Value>(
   session: PostgresSession<Tx>,
   value: Value,
   settlement: Settlement | undefined,
-  opening: Claim | undefined,
+  opened: Opened,
 ): Promise<TransactionEnd<Value>> {
-  const settled = settlement === undefined ? 'SELECT 1' : await settleText(host, session, settlement)
-  if (settled === undefined) return await refused(host, session, opening)
+  const opening = opened.first?.claim
+  const script = settlement === undefined ? nothing : await settleScript(host, session, settlement, opened)
+  if (script === undefined) return await refused(host, session, opening)
   try {
-    const results = await session.script(`${settled};COMMIT`)
+    const results = await session.script(`${script};COMMIT`)
     const command = results.at(-1)?.command
-    if (command === undefined || command === 'COMMIT') return { kind: 'committed', value }
-    throw new StoreError('permanent', `COMMIT was answered ${command}: an earlier statement had failed.`)
+    if (command !== undefined && command !== 'COMMIT') throw answered(command)
+    if (results.at(-2)?.affected === 0) throw removedByHand()
+    return { kind: 'committed', value }
   } catch (error) {
-    if (error instanceof StoreError) throw error
+    if (isIdempotencyError(error)) throw error
     if (!isRefusal(error)) {
       return { kind: 'unknown', value, error: asStoreError(error, 'commit') as StoreError }
     }
@@ -233,12 +274,15 @@ async function commit<Tx, Value>(
 }
 
 const divisionByZero = '22012'
+/** Answers one row, as a settlement that was applied does. */
+const nothing = 'SELECT 1'
 
 /** The settlement as a script; `undefined` when it was sent already, because it is large, and was refused. */
-async function settleText<Tx>(
+async function settleScript<Tx>(
   host: TransactionHost<Tx>,
   session: PostgresSession<Tx>,
   settlement: Settlement,
+  { byName, first }: Opened,
 ): Promise<string | undefined> {
   const { phase, liveMs, keptMs, outcome } = settledParts(settlement)
   checkOutcome(outcome)
@@ -253,13 +297,18 @@ async function settleText<Tx>(
     try {
       const octets = Buffer.from(outcome as Uint8Array)
       const rows = await session.query(host.statements.settleOne.text, [...values, octets])
-      return rows.length === 1 ? 'SELECT 1' : undefined
+      return rows.length === 1 ? nothing : undefined
     } catch (error) {
       await rollBack(session)
       throw asStoreError(error, 'statement')
     }
   }
-  return literal(host.statements.settleOrFail.text, [...values, `\\x${outcomeHex(outcome)}`])
+  const settledValues = [...values, `\\x${outcomeHex(outcome)}`]
+  const { settleInserted, settleOrFail } = host.statements
+  const inserted = first?.replies.replies[0]?.kind === 'claimed' && first.claim.id === settlement.id
+  return inserted
+    ? scripted(host, settleInserted.text, settledValues, byName)
+    : scripted(host, settleOrFail.text, settledValues, false)
 }
 
 /** Nothing of ours was committed, unless the handler did that itself. */
@@ -320,15 +369,34 @@ export async function runOpened<Tx, Value>(
   return { kind: 'committed', value: (verdict as unknown as TransactionVerdict<Value>).value }
 }
 
-/** Puts values that are hexadecimal or numbers in the place of their parameters. */
-function literal(text: string, values: readonly string[]): string {
-  return text.replace(/\$(\d+)/g, (_, place: string) => {
-    const value = values[Number(place) - 1]
-    if (value === undefined || !/^(?:\\x)?-?[0-9a-f]*$/.test(value)) {
-      throw new StoreError('permanent', 'A value of a record is not hexadecimal.')
-    }
-    return `'${value}'`
-  })
+/** A statement of a script, with values that are hexadecimal or numbers, by its name or in full. */
+function scripted<Tx>(
+  host: TransactionHost<Tx>,
+  text: string,
+  values: readonly string[],
+  byName: boolean,
+): string {
+  const literals = values.map(literal)
+  if (byName) return host.names.execution(text, literals)
+  return text.replace(/\$(\d+)/g, (_, place: string) => literals[Number(place) - 1] as string)
+}
+
+function literal(value: string): string {
+  if (!/^(?:\\x)?-?[0-9a-f]*$/.test(value)) {
+    throw new StoreError('permanent', 'A value of a record is not hexadecimal.')
+  }
+  return `'${value}'`
+}
+
+function answered(command: string): StoreError {
+  return new StoreError('permanent', `COMMIT was answered ${command}: an earlier statement had failed.`)
+}
+
+function removedByHand(): OutcomeUnknownError {
+  const cause = new Error(
+    'The handler deleted the record of its own key. What it did is committed without it.',
+  )
+  return new OutcomeUnknownError(false, { cause })
 }
 
 function endedByHand(): OutcomeUnknownError {
