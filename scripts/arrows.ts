@@ -6,6 +6,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   engine: ['core'],
   stores: ['core'],
   transactions: ['core'],
+  writes: ['core'],
   http: ['core', 'engine'],
   openapi: ['core'],
   client: ['core'],

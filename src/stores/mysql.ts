@@ -68,7 +68,7 @@ import {
   supersede,
   type VerbRunner,
 } from './mysql/verbs.ts'
-import { readTableName, type TableName } from './sql/table-name.ts'
+import { readTableName, type TableName } from '../core/table-name.ts'
 
 export type {
   MariadbConnection,

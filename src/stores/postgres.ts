@@ -65,7 +65,7 @@ import {
   supersede,
   type VerbRunner,
 } from './postgres/verbs.ts'
-import { readTableName, type TableName } from './sql/table-name.ts'
+import { readTableName, type TableName } from '../core/table-name.ts'
 
 export type {
   PgClient,

@@ -6,7 +6,7 @@
  * so that settling it changes no index, and both grow, so that only the primary key is random.
  */
 import { SchemaMismatchError, StoreError } from '../../core/errors.ts'
-import type { TableName } from '../sql/table-name.ts'
+import type { TableName } from '../../core/table-name.ts'
 import type { MysqlClient, MysqlSession, Run } from './client.ts'
 import { asStoreError, errorNumber, errorNumbers } from './errors.ts'
 import { integer } from './rows.ts'

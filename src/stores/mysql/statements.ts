@@ -3,7 +3,7 @@
  * is a value, in the order named beside the statement; the client puts it there.
  */
 import { phaseNumber } from '../sql/phases.ts'
-import type { TableName } from '../sql/table-name.ts'
+import type { TableName } from '../../core/table-name.ts'
 import { columns } from './rows.ts'
 
 const { running, completed, tombstone } = phaseNumber

@@ -12,7 +12,7 @@
  * them.
  */
 import { SchemaMismatchError } from '../../core/errors.ts'
-import type { TableName } from '../sql/table-name.ts'
+import type { TableName } from '../../core/table-name.ts'
 import { asStoreError, serverError } from './errors.ts'
 import type { PostgresClient } from './client.ts'
 import { quoted } from './statements.ts'

@@ -5,7 +5,7 @@
  */
 import type { Statement, StatementOnce } from '../../core/store.ts'
 import { phaseNumber } from '../sql/phases.ts'
-import type { TableName } from '../sql/table-name.ts'
+import type { TableName } from '../../core/table-name.ts'
 import { quoted } from './statements.ts'
 import { claimValues, milliseconds } from './verbs.ts'
 

@@ -11,7 +11,7 @@
  * - An indexed column changes only in the sweep, and where a settlement keeps a record for shorter than its claim
  *   said. So updates stay on their page (HOT) and cost no index entry.
  */
-import type { TableName } from '../sql/table-name.ts'
+import type { TableName } from '../../core/table-name.ts'
 import { phaseNumber } from '../sql/phases.ts'
 
 const { running, completed, tombstone } = phaseNumber

@@ -1,5 +1,5 @@
 /** Names of tables, checked before they get into a statement: the only text of the user's that does. */
-import { InvalidOptionError } from '../../core/errors.ts'
+import { InvalidOptionError } from './errors.ts'
 
 export interface TableName {
   readonly schema: string | undefined
