@@ -5,7 +5,8 @@ import { type HttpEngine, type IdempotentOptions, resolveOptions } from './optio
 import { createGuard, type IdempotencyContext } from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext } from './protocol.ts'
+export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export { sendAnswer } from './node-answer.ts'
 export { keepRawBody } from './node-request.ts'
 
 declare global {

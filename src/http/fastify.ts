@@ -19,7 +19,7 @@ import {
 } from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext } from './protocol.ts'
+export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
 
 /** The part of Fastify's request that is used. */
 export interface FastifyRequestLike {
@@ -126,7 +126,7 @@ function guardRoute(
     ): void => {
       const field = readKey(guard, request, reply)
       if (field.kind === 'answer') {
-        sendReply(reply, field.answer)
+        sendAnswer(reply, field.answer)
         return
       }
       if (field.kind === 'pass') {
@@ -171,9 +171,9 @@ async function decide(
   tee: Tee | undefined,
 ): Promise<unknown> {
   const resolved = await resolvePrincipal(principal, request)
-  if (resolved.kind === 'failed') return sendReply(reply, guard.problem('principal-invalid'))
+  if (resolved.kind === 'failed') return sendAnswer(reply, guard.problem('principal-invalid'))
   const octets = tee?.octets() ?? new Uint8Array(0)
-  if (octets === 'too-large') return sendReply(reply, guard.problem('request-too-large'))
+  if (octets === 'too-large') return sendAnswer(reply, guard.problem('request-too-large'))
   const { headers, method = '' } = request.raw
   const opened = await guard.open({
     key,
@@ -187,7 +187,7 @@ async function decide(
   })
   switch (opened.kind) {
     case 'answer':
-      return sendReply(reply, opened.answer)
+      return sendAnswer(reply, opened.answer)
     case 'unprotected':
       reply.header(...unprotectedLine)
       return undefined
@@ -200,8 +200,14 @@ async function decide(
   }
 }
 
-/** Through Fastify's own way, so that hooks of other plugins see it. */
-function sendReply(reply: FastifyReplyLike, answer: ProtocolAnswer): unknown {
+/**
+ * Sends an answer, such as one of `retrysafe/http/precondition`, through Fastify's own way, so that hooks of other
+ * plugins see it. Return what it returns.
+ *
+ * @example
+ * if (seen.kind === 'answer') return sendAnswer(reply, seen.answer)
+ */
+export function sendAnswer(reply: FastifyReplyLike, answer: ProtocolAnswer): unknown {
   const values = new Map<string, string[]>()
   for (const [name, value] of answer.headers) values.set(name, [...(values.get(name) ?? []), value])
   reply.code(answer.status)

@@ -165,7 +165,12 @@ export function markUnprotected(response: Response): Response {
   return marked
 }
 
-/** An answer of the protocol as a `Response`. */
+/**
+ * An answer of the protocol, such as one of `retrysafe/http/precondition`, as a `Response`.
+ *
+ * @example
+ * if (seen.kind === 'answer') return toResponse(seen.answer)
+ */
 export function toFetchResponse(answer: ProtocolAnswer): Response {
   const headers = new Headers()
   for (const [name, value] of answer.headers) headers.append(name, value)

@@ -5,7 +5,8 @@ import { type HttpEngine, type IdempotentOptions, resolveOptions } from './optio
 import { createGuard, type IdempotencyContext } from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext } from './protocol.ts'
+export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export { toFetchResponse as toResponse } from './fetch-recorder.ts'
 
 /** A handler that also gets its attempt, `undefined` where the request is not protected. */
 export type IdempotentHandler = (

@@ -6,7 +6,8 @@ import { type HttpEngine, type IdempotentOptions, resolveOptions } from './optio
 import { createGuard, type IdempotencyContext } from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext } from './protocol.ts'
+export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export { toFetchResponse as toResponse } from './fetch-recorder.ts'
 
 /** The part of Hono's context that is used. */
 export interface HonoContext {

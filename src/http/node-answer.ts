@@ -20,8 +20,11 @@ export function endArgumentsOf(
 }
 
 /**
- * Sends an answer. Fields that were set for this sending (CORS, cookies, request ids) stay; others that a handler
- * may have set go.
+ * Sends an answer, such as one of `retrysafe/http/precondition`. Fields that were set for this sending (CORS,
+ * cookies, request ids) stay.
+ *
+ * @example
+ * if (seen.kind === 'answer') return sendAnswer(res, seen.answer)
  */
 export function sendAnswer(response: NodeResponse, answer: ProtocolAnswer): void {
   const values = new Map<string, { name: string; lines: string[] }>()

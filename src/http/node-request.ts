@@ -14,7 +14,7 @@ export type NodeResponse = ServerResponse | Http2ServerResponse
 const rawEntriesDefault = 2_000
 
 /** The lines of a field, each by itself; Node's `headers` would join or drop repeated ones. */
-export function fieldLines(request: NodeRequest, lowerCaseName: string): string[] {
+export function fieldLines(request: Pick<NodeRequest, 'rawHeaders'>, lowerCaseName: string): string[] {
   const { rawHeaders } = request
   const lines: string[] = []
   for (let at = 0; at < rawHeaders.length; at += 2) {

@@ -6,7 +6,8 @@ import { guardNode } from './node-guard.ts'
 import { createGuard, type GuardedRun, type HttpGuard, type IdempotencyContext } from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext } from './protocol.ts'
+export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export { sendAnswer } from './node-answer.ts'
 export { keepRawBody } from './node-request.ts'
 
 /** A listener that also gets its attempt, `undefined` where the request is not protected. */

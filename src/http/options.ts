@@ -4,6 +4,7 @@ import type { BodyComparison } from '../core/fingerprint.ts'
 import type { KeySyntax } from '../core/key.ts'
 import type { Idempotency } from '../engine/idempotency.ts'
 import { type Policy, type PolicyOptions, policyOptionNames, refuseUnknownOptions } from '../engine/policy.ts'
+import { errorsPage } from './problem.ts'
 
 /** The part of an instance that HTTP needs; any `Idempotency` fits. */
 export type HttpEngine = Pick<Idempotency, 'begin' | 'digest' | 'policy'>
@@ -126,7 +127,7 @@ export const defaultGuardOptions: GuardOptions = {
   marker: 'Idempotent-Replayed',
   result: resultRule('release'),
   onStoreError: 'refuse',
-  documentation: 'https://unpkg.com/retrysafe/docs/errors.md',
+  documentation: errorsPage,
 }
 
 interface PresetOptions {

@@ -17,15 +17,9 @@ import { report } from '../engine/events.ts'
 import type { Policy } from '../engine/policy.ts'
 import { replayHeaders, storedHeaders } from './headers.ts'
 import type { GuardOptions, HttpEngine, ResultVerdict } from './options.ts'
+import { problemDocument, type ProtocolAnswer } from './problem.ts'
 
-/** An answer that the protocol gives itself: a replay or a problem document (RFC 9457). */
-export interface ProtocolAnswer {
-  readonly status: number
-  readonly headers: readonly HeaderLine[]
-  readonly body: Uint8Array
-  /** `replayed`, or the code of the error. For logs. */
-  readonly code: string
-}
+export type { ProtocolAnswer } from './problem.ts'
 
 /** What a handler answered, or what is known of it. */
 export interface CapturedAnswer {
@@ -258,7 +252,6 @@ const publicCodes: Partial<Record<ProblemCode, string>> = {
   'principal-missing': 'principal-invalid',
 }
 
-const utf8 = new TextEncoder()
 const noOctets = new Uint8Array(0)
 const operationCharactersMax = 255
 
@@ -432,19 +425,12 @@ function problemAnswer(
   detail?: string,
   retryAfterMs?: number,
 ): ProtocolAnswer {
-  const row: ProblemRow = problemTable[code]
-  const status = typeof row.status === 'number' ? row.status : options.statuses[row.status]
-  const publicCode = publicCodes[code] ?? code
-  const page = `${options.documentation}#${publicCode}`
-  const body = utf8.encode(
-    JSON.stringify({ type: page, title: row.title, status, detail: detail ?? row.detail, code: publicCode }),
-  )
-  const headers: HeaderLine[] = [
-    ['Content-Type', 'application/problem+json'],
-    ['Cache-Control', 'no-store'],
-    ['Link', `<${page}>; rel="describedby"`],
-  ]
-  const seconds = retryAfterMs === undefined ? row.retryAfterS : Math.max(1, Math.ceil(retryAfterMs / 1000))
-  if (seconds !== undefined) headers.push(['Retry-After', String(seconds)])
-  return { status, headers, body, code: publicCode }
+  const { status, title, detail: usual, retryAfterS }: ProblemRow = problemTable[code]
+  return problemDocument(options.documentation, {
+    status: typeof status === 'number' ? status : options.statuses[status],
+    title,
+    detail: detail ?? usual,
+    code: publicCodes[code] ?? code,
+    retryAfterS: retryAfterMs === undefined ? retryAfterS : Math.max(1, Math.ceil(retryAfterMs / 1000)),
+  })
 }
