@@ -20,6 +20,7 @@ import type {
 } from '../core/store.ts'
 import type { IdempotencyRecord } from '../core/record.ts'
 import type { SqlTransaction } from '../core/sql.ts'
+import { decide } from '../core/transitions.ts'
 import { contest, singly } from './contest.ts'
 import { report } from './events.ts'
 import type { FlightControls } from './flights.ts'
@@ -218,7 +219,13 @@ async function inTransaction<Tx>(
   }
 }
 
-/** The record that the transaction of `lostClaim` committed; `undefined` when it did not, and never will. */
+/**
+ * The record that the transaction of `lostClaim` committed; `undefined` when it did not, and never will.
+ *
+ * A record of another attempt is judged by the table. Where the table would not let the lost attempt have it, the
+ * lost attempt never had it. Where it would, the lost transaction may still hold it: superseding it waits for that
+ * transaction as the claim does, and is refused when that one committed.
+ */
 async function resolveUnknownCommit(
   call: Call,
   lostClaim: Claim,
@@ -227,18 +234,39 @@ async function resolveUnknownCommit(
   const { store, runtime } = call.machinery
   const { id, operation } = call.identity
   const probe = newClaim(call)
+  const claimer = { fingerprint: probe.fingerprint, token: probe.token, onUnknown: call.policy.onUnknown }
   // Not through the coalescer: this waits for the old transaction, and no neighbour shall wait with it.
   const verbs = singly(store)
+  /** How the probe gives back what it took. */
+  let handBack: Settlement | undefined
+  const released: Settlement = {
+    id,
+    token: probe.token,
+    to: 'released',
+    markerMs: call.policy.releaseMarkerMs,
+  }
   try {
     const found = await resend(runtime, unknownCommitBudgetMs, async () => {
-      const { reply } = await verbs.claim(probe)
-      if (reply.kind === 'claimed') return undefined
+      const { reply, now } = await verbs.claim(probe)
       if (reply.kind === 'locked') throw stillOpen()
+      if (reply.kind === 'claimed') {
+        handBack = released
+        return undefined
+      }
       const { record } = reply
       if (record.token === lostClaim.token) return record
-      if (record.token === probe.token) return undefined
-      // The transaction had superseded an older record, and that one is still here: supersede it too. This
-      // waits for the old transaction like the claim does, and is refused when that one committed.
+      // A probe that was sent before, and whose answer was lost.
+      if (record.token === probe.token) {
+        handBack ??= released
+        return undefined
+      }
+      const decision = decide(record, claimer, now)
+      if (decision.kind !== 'supersede') return undefined
+      // An outcome that was unknown before stays unknown.
+      const wasUnknown = record.phase === 'running' || record.phase === 'unknown'
+      handBack = wasUnknown
+        ? { id, token: probe.token, to: 'unknown', retentionMs: call.policy.retentionMs }
+        : released
       const superseded = await verbs.supersede({ seenToken: record.token, claim: probe })
       if (superseded.reply.kind === 'superseded') return undefined
       const after = superseded.reply.record
@@ -247,10 +275,9 @@ async function resolveUnknownCommit(
       throw new StoreError('transient', 'The key changes hands while its commit is looked into.')
     })
     report('unknown-commit', () => ({ id, operation, applied: found !== undefined }))
-    if (found === undefined) {
-      const { releaseMarkerMs: markerMs } = call.policy
-      const release = { id, token: probe.token, to: 'released', markerMs } as const
-      await resend(runtime, unknownCommitBudgetMs, () => verbs.settle(release)).catch(() => {})
+    if (found === undefined && handBack !== undefined) {
+      const settlement: Settlement = handBack
+      await resend(runtime, unknownCommitBudgetMs, () => verbs.settle(settlement)).catch(() => {})
     }
     return found
   } catch (cause) {

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { StoreError } from '../../src/core/errors.ts'
+import { OutcomeUnknownError, StoreError } from '../../src/core/errors.ts'
+import { valueFingerprint } from '../../src/core/fingerprint.ts'
+import type { Fingerprint } from '../../src/core/record.ts'
 import type { TransactionalStore, TransactionEnd } from '../../src/core/store.ts'
 import { createIdempotency, type Idempotency } from '../../src/engine/idempotency.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
@@ -34,6 +36,12 @@ interface Order {
 }
 
 const call = { key: 'k1', principal: 'alice', input: { sku: 'A1' } }
+
+function fingerprintOfCall(): Fingerprint {
+  const made = valueFingerprint(idem.digest, 'order', call.input)
+  if (made.kind === 'unsupported') throw new Error('unsupported')
+  return made.fingerprint
+}
 
 function place(tx: SqliteTx, { sku }: Order): { sku: string } {
   tx.prepare('INSERT INTO orders (sku) VALUES (?)').run(sku)
@@ -177,6 +185,67 @@ describe('a commit without an answer', () => {
     expect(result).toMatchObject(applied ? { replayed: false } : { code: 'not-applied' })
     expect(await order.run(call)).toMatchObject({ replayed: applied })
     expect(orders()).toEqual(['A1'])
+  })
+
+  test('leaves alone what another process has completed meanwhile', async () => {
+    breakCommit(false)
+    const { claim } = store
+    const other = createIdempotency({ store: sqliteStore({ file: join(folder, 'shop.db') }), sweep: false })
+    const theirs = other.transaction('order', (input: Order, { tx }) => ({ ...place(tx, input), by: 'them' }))
+    store.claim = async (claims) => {
+      store.claim = claim
+      await theirs.run(call)
+      return await claim.call(store, claims)
+    }
+    const order = idem.transaction('order', (input: Order, { tx }) => place(tx, input))
+    await expect(order.run(call)).rejects.toMatchObject({ code: 'not-applied' })
+    expect(await order.run(call)).toEqual({ value: { sku: 'A1', by: 'them' }, replayed: true })
+    expect(orders()).toEqual(['A1'])
+    await other.close()
+  })
+
+  test('of a statement whose key was completed before replays', async () => {
+    const order = idem.transaction('order', (input: Order, { tx }) => place(tx, input))
+    const { value } = await order.run(call)
+    store.once = async () => ({ kind: 'unknown', error: new StoreError('lost', 'no answer') })
+    const again = idem.statement('order', 'INSERT INTO orders (sku) VALUES (?)', ({ sku }: Order) => [sku])
+    expect(await again.run(call)).toEqual({ value, replayed: true })
+    expect(await again.run({ ...call, key: 'k2' })).toMatchObject({ replayed: false })
+    expect(orders()).toEqual(['A1', 'A1'])
+  })
+
+  test('does not forget that an earlier outcome is unknown', async () => {
+    const asked: string[] = []
+    const lost = idem.operation('order', { onUnknown: 'hold' }, () => {
+      throw new OutcomeUnknownError(false)
+    })
+    const begun = await idem.begin({
+      key: call.key,
+      principal: call.principal,
+      scope: 'order',
+      operation: 'order',
+      fingerprint: fingerprintOfCall(),
+      policy: idem.policy({}),
+    })
+    if (begun.kind !== 'run') throw new Error(begun.kind)
+    await begun.attempt.unknown()
+    expect(await lost.attempt(call)).toEqual({ kind: 'unknown' })
+    breakCommit(false)
+    const order = idem.transaction(
+      'order',
+      {
+        onUnknown: 'reconcile',
+        reconcile: async () => {
+          asked.push('asked')
+          return { kind: 'not-applied' }
+        },
+      },
+      (input: Order, { tx }) => place(tx, input),
+    )
+    await expect(order.run(call)).rejects.toMatchObject({ code: 'not-applied' })
+    expect(await lost.attempt(call)).toEqual({ kind: 'unknown' })
+    expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: false })
+    expect([asked, orders()]).toEqual([['asked', 'asked'], ['A1']])
   })
 
   test('with the store away is unknown, and the same key finds the truth later', async () => {

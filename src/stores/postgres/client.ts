@@ -154,28 +154,31 @@ export interface PostgresJsReserved extends PostgresJsQueryable {
 export interface PostgresJsSql<Reserved extends PostgresJsReserved = PostgresJsReserved>
   extends PostgresJsQueryable {
   reserve(): Promise<Reserved>
-  readonly options?: { readonly max?: number }
+  readonly options?: { readonly max?: number; readonly prepare?: boolean }
 }
 
 /** The client for postgres.js. */
 export function postgresJsClient<Reserved extends PostgresJsReserved>(
   sql: PostgresJsSql<Reserved>,
 ): PostgresClient<Reserved> {
+  const answer = (pending: PostgresJsPending): Promise<unknown> =>
+    inTime(pending.values(), statementMsMax, noAnswer)
   const run = async (
     on: PostgresJsQueryable,
     text: string,
     values: readonly unknown[],
-  ): Promise<readonly Row[]> => (await on.unsafe(text, values as unknown[]).values()) as readonly Row[]
+    options?: { readonly prepare: boolean },
+  ): Promise<readonly Row[]> =>
+    (await answer(on.unsafe(text, values as unknown[], options))) as readonly Row[]
+  // Whoever turned preparation off has a pooler in between that does not stand it.
+  const mayPrepare = sql.options?.prepare !== false
   return {
     library: 'postgres.js',
     flightsMax: Math.min(flightsMaxDefault, sql.options?.max ?? 10),
-    query: namedWherePossible(
-      async (text, values, name) =>
-        (await sql
-          .unsafe(text, values as unknown[], { prepare: name !== undefined })
-          .values()) as readonly Row[],
+    query: namedWherePossible((text, values, name) =>
+      run(sql, text, values, { prepare: mayPrepare && name !== undefined }),
     ),
-    queryOn: run,
+    queryOn: (tx, text, values) => run(tx, text, values),
     async open(): Promise<PostgresSession<Reserved>> {
       const reserved = await sql.reserve()
       return {
@@ -183,7 +186,7 @@ export function postgresJsClient<Reserved extends PostgresJsReserved>(
         connection: undefined,
         query: (text, values) => run(reserved, text, values),
         async script(text): Promise<readonly ScriptResult[]> {
-          return scriptResults(await reserved.unsafe(text).values())
+          return scriptResults(await answer(reserved.unsafe(text)))
         },
         // postgres.js notices a broken connection itself and gives no way to destroy a sound one.
         release: () => reserved.release(),
