@@ -12,6 +12,7 @@ import type { RunningServer } from './servers/process.ts'
 
 export type { RunningServer } from './servers/process.ts'
 export { startMariadb } from './servers/mariadb.ts'
+export { startPgbouncer } from './servers/pgbouncer.ts'
 export { startPostgres } from './servers/postgres.ts'
 
 export type ServerName = 'postgres' | 'mariadb'

@@ -83,9 +83,9 @@ export function spawnServer(
   program: string,
   args: readonly string[],
   account: Account | undefined,
+  signal: 'QUIT' | 'KILL' = 'QUIT',
 ): ChildProcess {
-  const script =
-    '"$@" </dev/null >/dev/null 2>&1 & server=$!; read -r _; kill -QUIT "$server"; wait "$server"'
+  const script = `"$@" </dev/null >/dev/null 2>&1 & server=$!; read -r _; kill -${signal} "$server"; wait "$server"`
   return spawn('/bin/sh', ['-c', script, 'sh', program, ...args], {
     stdio: ['pipe', 'ignore', 'ignore'],
     ...account,
