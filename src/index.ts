@@ -4,7 +4,7 @@ export type { Duration } from './core/duration.ts'
 export type { KeySyntax } from './core/key.ts'
 export type { HeaderLine, Outcome } from './core/outcome.ts'
 export type * from './core/record.ts'
-export type { Clock, Runtime } from './core/runtime.ts'
+export type { Clock, Runtime, Sealing } from './core/runtime.ts'
 export type * from './core/store.ts'
 export type { OnUnknown } from './core/transitions.ts'
 export type { Attempt, BeginRequest, Begun, NotRun, Reconcile, Settled } from './engine/attempt.ts'
@@ -26,5 +26,6 @@ export type {
   Reconciliation,
   TransactionRun,
 } from './engine/operation.ts'
+export type { CompressionOptions, EncryptionOptions } from './engine/outcome-seal.ts'
 export type { Policy, PolicyOptions } from './engine/policy.ts'
 export { type MemoryStoreOptions, memoryStore } from './stores/memory.ts'

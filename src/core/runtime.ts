@@ -1,5 +1,5 @@
 /**
- * Time, randomness and digests, passed in: the same engine files run in production and in the simulator.
+ * Time, randomness, digests and ciphers, passed in: the same engine files run in production and in the simulator.
  * `engine/node-runtime.ts` holds the real ones.
  */
 import type { Digest } from './bytes.ts'
@@ -31,9 +31,28 @@ export interface Random {
   fraction(): number
 }
 
+/** Compression and authenticated encryption of stored outcomes. */
+export interface Sealing {
+  compress(octets: Uint8Array): Uint8Array
+  /** `undefined` when it is damaged, or longer than `bytesMax`. */
+  decompress(octets: Uint8Array, bytesMax: number): Uint8Array | undefined
+  /** From a source that is fit for nonces. */
+  randomOctets(bytes: number): Uint8Array
+  /** AES-256-GCM; the tag of 16 octets comes last. */
+  encrypt(key: Uint8Array, nonce: Uint8Array, octets: Uint8Array, associated: Uint8Array): Uint8Array
+  /** `undefined` when anything of it is not as it was. */
+  decrypt(
+    key: Uint8Array,
+    nonce: Uint8Array,
+    octets: Uint8Array,
+    associated: Uint8Array,
+  ): Uint8Array | undefined
+}
+
 export interface Runtime {
   readonly clock: Clock
   readonly timers: Timers
   readonly random: Random
   readonly digest: Digest
+  readonly sealing: Sealing
 }

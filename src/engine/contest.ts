@@ -3,13 +3,13 @@
  * coalescer, transaction mode on the verbs of its open transaction; both decide by the same table.
  */
 import { StoreError } from '../core/errors.ts'
-import { decodeOutcome } from '../core/outcome.ts'
 import type { Outcome } from '../core/outcome.ts'
-import type { IdempotencyRecord } from '../core/record.ts'
+import type { IdempotencyRecord, RecordId } from '../core/record.ts'
 import type { Claim, RecordVerbs } from '../core/store.ts'
 import { type Claimer, decide, type OnUnknown } from '../core/transitions.ts'
 import type { NotRun } from './attempt.ts'
 import type { Answer, Coalescer } from './coalescer.ts'
+import type { OutcomeSeal } from './outcome-seal.ts'
 
 export type ContestVerbs = Pick<Coalescer, 'claim' | 'supersede'>
 
@@ -33,7 +33,12 @@ const roundsMax = 8
  * @throws StoreError
  * @throws UnreadableOutcomeError
  */
-export async function contest(verbs: ContestVerbs, claim: Claim, onUnknown: OnUnknown): Promise<ContestEnd> {
+export async function contest(
+  verbs: ContestVerbs,
+  claim: Claim,
+  onUnknown: OnUnknown,
+  seal: OutcomeSeal,
+): Promise<ContestEnd> {
   const claimer = { fingerprint: claim.fingerprint, token: claim.token, onUnknown }
   let found: { record: IdempotencyRecord | undefined; now: number } = { record: undefined, now: 0 }
   let superseded: 'no' | 'run' | 'reconcile' = 'no'
@@ -60,7 +65,7 @@ export async function contest(verbs: ContestVerbs, claim: Claim, onUnknown: OnUn
         break
       }
       case 'replay':
-        return { kind: 'replay', outcome: decodeOutcome(decision.record.outcome) }
+        return { kind: 'replay', outcome: seal.open(claim.id, decision.record.outcome) }
       case 'in-progress':
         return { kind: 'in-progress', leaseLeftMs: decision.leaseLeftMs, token: found.record?.token ?? '' }
       case 'mismatch':
@@ -80,11 +85,16 @@ export function retryAfterMs(leaseLeftMs: number): number {
 }
 
 /** What a caller that may not claim makes of a record: a holder that lost it, or a reader. */
-export function asSeen(record: IdempotencyRecord | undefined, claimer: Claimer, now: number): NotRun {
+export function asSeen(
+  record: IdempotencyRecord | undefined,
+  claimer: Claimer & { readonly id: RecordId },
+  now: number,
+  seal: OutcomeSeal,
+): NotRun {
   const decision = decide(record, claimer, now)
   switch (decision.kind) {
     case 'replay':
-      return { kind: 'replay', outcome: decodeOutcome(decision.record.outcome) }
+      return { kind: 'replay', outcome: seal.open(claimer.id, decision.record.outcome) }
     case 'in-progress':
       return { kind: 'in-progress', retryAfterMs: retryAfterMs(decision.leaseLeftMs) }
     case 'mismatch':

@@ -41,6 +41,12 @@ import {
   resolvePolicy,
 } from './policy.ts'
 import type { Call } from './rounds.ts'
+import {
+  type CompressionOptions,
+  type EncryptionOptions,
+  type OutcomeSeal,
+  outcomeSeal,
+} from './outcome-seal.ts'
 import { startSweeper, sweepTurn } from './sweeper.ts'
 import { transact, type Transacted, transactStatement, transactWithin } from './transaction-mode.ts'
 import { createWaiters } from './waiters.ts'
@@ -56,6 +62,10 @@ export interface IdempotencyOptions<Store extends IdempotencyStore = Idempotency
   readonly secret?: string | Uint8Array
   /** How often this process sweeps the store, or `false` to leave that to others. Default `'1m'`. */
   readonly sweep?: Duration | false
+  /** Stored outcomes are compressed (zstd) where that saves something. `false`: never. Default: from 2,048 bytes. */
+  readonly compression?: CompressionOptions | false
+  /** Stored outcomes are encrypted (AES-256-GCM). Default: they are not. */
+  readonly encryption?: EncryptionOptions
 }
 
 /** A call of `within`. */
@@ -146,7 +156,15 @@ export interface Idempotency<Tx = never> extends AsyncDisposable {
   close(): Promise<void>
 }
 
-const instanceOptionNames = ['store', 'namespace', 'secret', 'sweep', ...policyOptionNames]
+const instanceOptionNames = [
+  'store',
+  'namespace',
+  'secret',
+  'sweep',
+  'compression',
+  'encryption',
+  ...policyOptionNames,
+]
 const withinCallNames = ['operation', 'key', 'principal', 'input', ...policyOptionNames]
 const keyLimits = { lengthMin: 1, lengthMax: 255 }
 const principalTagsMax = 10_000
@@ -176,7 +194,8 @@ export function createIdempotency<Tx>(
   checkName('namespace', namespace)
   const basePolicy = resolvePolicy(options)
   const operationPolicy = options.wait === undefined ? { ...basePolicy, waitMs: operationWaitMs } : basePolicy
-  const machinery = createMachinery(store, namespace, runtime, () => closing !== undefined)
+  const seal = outcomeSeal(runtime.sealing, options.compression, options.encryption)
+  const machinery = createMachinery(store, namespace, runtime, () => closing !== undefined, seal)
   const flights: Flights = new Map()
   const principalTags = new Map<string, string>()
   const sweepEveryMs =
@@ -380,6 +399,7 @@ function createMachinery(
   namespace: string,
   runtime: Runtime,
   isClosed: () => boolean,
+  seal: OutcomeSeal,
 ): Machinery {
   const { clock, timers, random, digest } = runtime
   const coalescer = createCoalescer(store, timers)
@@ -391,7 +411,7 @@ function createMachinery(
     coalescer,
     keeper: createLeaseKeeper(coalescer, clock, timers),
     waiters: createWaiters(coalescer, timers, random),
-    seals: false,
+    seal,
     downstreamKey: (id, name) => digest(lengthPrefixed(['downstream', id, name])),
   }
 }

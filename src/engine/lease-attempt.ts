@@ -92,7 +92,7 @@ export class LeaseAttempt implements Attempt, Held {
 
   complete(outcome: Outcome): Promise<Settled> {
     return this.#once(() => {
-      const fitted = fitOutcome(outcome, this.#machinery.store.capabilities.outcomeBytesMax)
+      const fitted = fitOutcome(this.#machinery, this.id, outcome)
       return this.#settle(
         {
           id: this.id,

@@ -44,7 +44,7 @@ type Won = Extract<ContestEnd, { kind: 'won' }> & { readonly claim: Claim; reado
 
 /** Claims, and makes sure that enough of the lease is left to start a handler. */
 async function claimInTime(call: Call): Promise<Won | LeaderNotRun> {
-  const { coalescer, runtime } = call.machinery
+  const { coalescer, runtime, seal } = call.machinery
   const { onUnknown, leaseMs } = call.policy
   const claim = newClaim(call)
   const { id, token } = claim
@@ -52,7 +52,7 @@ async function claimInTime(call: Call): Promise<Won | LeaderNotRun> {
   // Taken before anything is sent: however late the answer comes, the lease cannot have begun earlier.
   let deadline = runtime.clock.monotonic() + leaseMs
   try {
-    const end = await resend(runtime, claimBudgetMs, () => contest(coalescer, claim, onUnknown))
+    const end = await resend(runtime, claimBudgetMs, () => contest(coalescer, claim, onUnknown, seal))
     if (end.kind !== 'won') return asLeaderNotRun(end)
     for (let freshened = 0; isTooLate(call, deadline); freshened++) {
       if (freshened === freshenMax)
@@ -147,7 +147,12 @@ async function lookAfterLoss({ machinery, identity, policy, fingerprint }: Call)
   const { runtime, coalescer } = machinery
   try {
     const { reply: record, now } = await resend(runtime, claimBudgetMs, () => coalescer.read(identity.id))
-    return asSeen(record, { fingerprint, token: '', onUnknown: policy.onUnknown }, now)
+    return asSeen(
+      record,
+      { id: identity.id, fingerprint, token: '', onUnknown: policy.onUnknown },
+      now,
+      machinery.seal,
+    )
   } catch (error) {
     if (error instanceof StoreError) throw new OutcomeUnknownError(false, { cause: error })
     throw error

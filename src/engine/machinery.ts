@@ -4,6 +4,7 @@ import type { Runtime } from '../core/runtime.ts'
 import type { IdempotencyStore } from '../core/store.ts'
 import type { Coalescer } from './coalescer.ts'
 import type { LeaseKeeper } from './lease-keeper.ts'
+import type { OutcomeSeal } from './outcome-seal.ts'
 import type { Waiters } from './waiters.ts'
 
 export interface Machinery {
@@ -15,8 +16,7 @@ export interface Machinery {
   readonly coalescer: Coalescer
   readonly keeper: LeaseKeeper
   readonly waiters: Waiters
-  /** Outcomes are sealed by this process, so that no database can write one by itself. */
-  readonly seals: boolean
+  readonly seal: OutcomeSeal
   /** A digest of record id and name: equal for every attempt of one key. */
   downstreamKey(id: RecordId, name: string): string
 }

@@ -1,8 +1,9 @@
-/** The real clock, timers, randomness and digest. The only file of core and engine that may ask for them. */
-import { createHmac, hash, randomFillSync } from 'node:crypto'
+/** The real clock, timers, randomness, digest and ciphers. The only file of core and engine that may ask for them. */
+import { createCipheriv, createDecipheriv, createHmac, hash, randomBytes, randomFillSync } from 'node:crypto'
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { Digest } from '../core/bytes.ts'
 import { InvalidOptionError } from '../core/errors.ts'
-import type { Cancel, Clock, Random, Runtime, Timers } from '../core/runtime.ts'
+import type { Cancel, Clock, Random, Runtime, Sealing, Timers } from '../core/runtime.ts'
 
 const clock: Clock = {
   now: () => Date.now(),
@@ -42,6 +43,39 @@ const random: Random = {
   fraction: () => Math.random(),
 }
 
+/** The fastest level: outcomes are written once and in a request's time. */
+const compressionLevel = 1
+const tagBytes = 16
+const algorithm = 'aes-256-gcm'
+
+const sealing: Sealing = {
+  compress: (octets) =>
+    zstdCompressSync(octets, { params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } }),
+  decompress(octets, bytesMax): Uint8Array | undefined {
+    try {
+      return zstdDecompressSync(octets, { maxOutputLength: bytesMax })
+    } catch {
+      return undefined
+    }
+  },
+  randomOctets: (bytes) => randomBytes(bytes),
+  encrypt(key, nonce, octets, associated): Uint8Array {
+    const cipher = createCipheriv(algorithm, key, nonce, { authTagLength: tagBytes }).setAAD(associated)
+    return Buffer.concat([cipher.update(octets), cipher.final(), cipher.getAuthTag()])
+  },
+  decrypt(key, nonce, octets, associated): Uint8Array | undefined {
+    if (octets.length < tagBytes) return undefined
+    const tagAt = octets.length - tagBytes
+    const decipher = createDecipheriv(algorithm, key, nonce, { authTagLength: tagBytes }).setAAD(associated)
+    decipher.setAuthTag(octets.subarray(tagAt))
+    try {
+      return Buffer.concat([decipher.update(octets.subarray(0, tagAt)), decipher.final()])
+    } catch {
+      return undefined
+    }
+  },
+}
+
 const sha256: Digest = (data) => hash('sha256', data, 'base64url')
 
 const secretBytesMin = 16
@@ -63,5 +97,5 @@ export function createDigest(secret: string | Uint8Array | undefined): Digest {
 
 /** The runtime of a real process. */
 export function nodeRuntime(secret?: string | Uint8Array): Runtime {
-  return { clock, timers, random, digest: createDigest(secret) }
+  return { clock, timers, random, digest: createDigest(secret), sealing }
 }

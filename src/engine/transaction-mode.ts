@@ -8,7 +8,7 @@
  */
 import { NotAppliedError, OutcomeUnknownError, RetryTransactionError, StoreError } from '../core/errors.ts'
 import { StoreUnavailableError, UnstorableOutcomeError } from '../core/errors.ts'
-import { decodeOutcome, type Outcome } from '../core/outcome.ts'
+import type { Outcome } from '../core/outcome.ts'
 import type {
   Claim,
   RecordVerbs,
@@ -88,7 +88,7 @@ async function leadOnce<Tx>(
   statement: Statement,
   controls: FlightControls,
 ): Promise<Verdict | undefined> {
-  if (store.once === undefined || call.machinery.seals) return undefined
+  if (store.once === undefined || call.machinery.seal.encrypts) return undefined
   const claim = newClaim(call)
   const { retentionMs, tombstoneMs } = call.policy
   const startedAt = call.machinery.runtime.clock.monotonic()
@@ -104,13 +104,13 @@ async function leadOnce<Tx>(
 async function outcomeOnce(call: Call, claim: Claim, end: StatementEnd): Promise<Outcome | undefined> {
   switch (end.kind) {
     case 'applied':
-      return decodeOutcome(end.outcome)
+      return call.machinery.seal.open(claim.id, end.outcome)
     case 'refused':
       return undefined
     case 'unknown': {
       const found = await resolveUnknownCommit(call, claim, end.error)
       if (found?.phase !== 'completed') return undefined
-      return decodeOutcome(found.outcome)
+      return call.machinery.seal.open(claim.id, found.outcome)
     }
     default:
       return end satisfies never
@@ -132,7 +132,7 @@ async function lead<Tx>(
   let fence = 0
   const attempt = (): Promise<Verdict> =>
     inTransaction(call, store, claim, async (tx, records) => {
-      const end = await contest(singly(records), claim, call.policy.onUnknown)
+      const end = await contest(singly(records), claim, call.policy.onUnknown, call.machinery.seal)
       if (end.kind !== 'won') return { kind: 'roll-back', value: asLeaderNotRun(end) }
       started = true
       fence = end.fence
@@ -180,9 +180,8 @@ function finish(call: Call, controls: FlightControls, end: Verdict, fence: numbe
 }
 
 function completionOf(call: Call, claim: Claim, outcome: Outcome): Settlement {
-  const { store } = call.machinery
   const { retentionMs, tombstoneMs } = call.policy
-  const fitted = fitOutcome(outcome, store.capabilities.outcomeBytesMax)
+  const fitted = fitOutcome(call.machinery, claim.id, outcome)
   // Unlike in lease mode the effect can still be undone, so an outcome that cannot be kept undoes it.
   if (fitted.outcome !== outcome) {
     const reason = fitted.outcome.kind === 'unstorable' ? fitted.outcome.reason : 'it is too large'
@@ -301,7 +300,7 @@ export async function transactWithin<Tx>(
   const records = store.join(tx)
   const claim = newClaim(call)
   try {
-    const end = await contest(singly(records), claim, call.policy.onUnknown)
+    const end = await contest(singly(records), claim, call.policy.onUnknown, call.machinery.seal)
     if (end.kind !== 'won') {
       const { kind } = end
       return kind === 'in-progress' ? { kind, retryAfterMs: asRetryAfter(asLeaderNotRun(end)) } : end

@@ -30,6 +30,7 @@ export function manualRuntime(): ManualRuntime {
     timers: { after, background: after, atTurnEnd: (run) => setImmediate(run) },
     random: { token: real.random.token, fraction: () => 0.5 },
     digest: real.digest,
+    sealing: real.sealing,
     settle,
     pendingTimers: () => timers.size,
     async advance(ms): Promise<void> {
