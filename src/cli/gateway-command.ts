@@ -1,8 +1,6 @@
 /** `retrysafe gateway` and `retrysafe gateway check`. */
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import type { StringArgDef } from 'citty'
 import {
   type ConfigFile,
   defaultDrainTimeoutMs,
@@ -21,8 +19,8 @@ import { isIdempotencyError } from '../core/errors.ts'
 import { onEvent } from '../engine/events.ts'
 import { createGateway } from '../gateway/gateway.ts'
 import { logToStandardOutput } from '../gateway/log.ts'
-import { suggestion } from '../gateway/text.ts'
 import { failure, usageError } from './failure.ts'
+import { readFlags, type TextFlag } from './flags.ts'
 import { startSample } from './sample.ts'
 import { makeStateFolder, openStore, stateFolder } from './store-address.ts'
 import { ownServiceWelcome, sampleWelcome } from './welcome.ts'
@@ -30,7 +28,6 @@ import { ownServiceWelcome, sampleWelcome } from './welcome.ts'
 const configBytesMax = 1024 * 1024
 
 type GatewayFlag = 'upstream' | 'port' | 'host' | 'store' | 'principal' | 'config'
-type TextFlag = StringArgDef & { readonly type: 'string' }
 
 export const gatewayFlags: Readonly<Record<GatewayFlag, TextFlag>> = {
   upstream: {
@@ -54,39 +51,6 @@ export const gatewayFlags: Readonly<Record<GatewayFlag, TextFlag>> = {
 }
 
 export const checkFlags: Readonly<Record<'config', TextFlag>> = { config: gatewayFlags.config }
-
-/** Reads flags strictly: none unknown, none without a value, no stray words. @throws CommandError */
-function readFlags<Name extends string>(
-  rawArgs: readonly string[],
-  known: Readonly<Record<Name, TextFlag>>,
-): Partial<Record<Name, string>> {
-  const options = Object.fromEntries(Object.keys(known).map((name) => [name, { type: 'string' as const }]))
-  const { tokens } = parseArgs({
-    args: [...rawArgs],
-    options,
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-  })
-  const flags: Record<string, string> = {}
-  for (const token of tokens) {
-    if (token.kind === 'option-terminator') continue
-    if (token.kind === 'positional')
-      throw usageError(`${token.value} is no flag, and no words are expected here.`)
-    if (!Object.hasOwn(options, token.name)) {
-      throw usageError(
-        `${token.rawName} is not known${suggestion(
-          token.rawName,
-          Object.keys(options).map((name) => `--${name}`),
-        )}`,
-      )
-    }
-    if (token.value === undefined || token.value === '') throw usageError(`${token.rawName} needs a value.`)
-    if (Object.hasOwn(flags, token.name)) throw usageError(`${token.rawName} is given twice.`)
-    flags[token.name] = token.value
-  }
-  return flags as Partial<Record<Name, string>>
-}
 
 function parsedFlag<Value extends object | string | number>(
   name: string,

@@ -5,6 +5,14 @@ import { type CommandDef, defineCommand, renderUsage, runCommand } from 'citty'
 import { printable, suggestion } from '../gateway/text.ts'
 import { CommandError, exitCodes, usageError } from './failure.ts'
 import { checkFlags, checkGateway, gatewayFlags, runGateway } from './gateway-command.ts'
+import {
+  exportFlags,
+  migrateFlags,
+  runMigrate,
+  runMigrateExport,
+  runMigrateStatus,
+  statusFlags,
+} from './migrate-command.ts'
 
 function version(): string {
   const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
@@ -26,12 +34,49 @@ const gateway = defineCommand({
   run: ({ rawArgs }) => runGateway(rawArgs),
 })
 
-const retrysafe = defineCommand({
-  meta: { name: 'retrysafe', description: 'Makes operations safe to retry' },
-  subCommands: { gateway, 'gateway check': check },
+const migrate = defineCommand({
+  meta: { name: 'migrate', description: 'Make the table of records, or bring it up to date' },
+  args: migrateFlags,
+  run: ({ rawArgs }) => runMigrate(rawArgs),
 })
 
-const commandNames = ['gateway']
+const migrateStatus = defineCommand({
+  meta: {
+    name: 'status',
+    description: 'Print the version of the table; exit code 1 when it is not up to date',
+  },
+  args: statusFlags,
+  run: ({ rawArgs }) => runMigrateStatus(rawArgs),
+})
+
+const migrateExport = defineCommand({
+  meta: { name: 'export', description: 'Print the tables for Drizzle, Prisma or Knex' },
+  args: exportFlags,
+  run: ({ rawArgs }) => runMigrateExport(rawArgs),
+})
+
+/** Each command with its own commands. */
+const commands: Readonly<
+  Record<string, { readonly own: CommandDef; readonly below: Record<string, CommandDef> }>
+> = {
+  gateway: { own: gateway as unknown as CommandDef, below: { check: check as unknown as CommandDef } },
+  migrate: {
+    own: migrate as unknown as CommandDef,
+    below: { status: migrateStatus as unknown as CommandDef, export: migrateExport as unknown as CommandDef },
+  },
+}
+
+const retrysafe = defineCommand({
+  meta: { name: 'retrysafe', description: 'Makes operations safe to retry' },
+  subCommands: Object.fromEntries(
+    Object.entries(commands).flatMap(([name, { own, below }]) => [
+      [name, own],
+      ...Object.entries(below).map(([second, command]) => [`${name} ${second}`, command]),
+    ]),
+  ),
+})
+
+const commandNames = Object.keys(commands)
 
 async function main(rawArgs: string[]): Promise<void> {
   const [first, second] = rawArgs
@@ -49,24 +94,27 @@ async function main(rawArgs: string[]): Promise<void> {
     process.stdout.write(`${await usageOf(rawArgs)}\n`)
     return
   }
-  if (!commandNames.includes(first)) {
+  const command = commands[first]
+  if (command === undefined || !Object.hasOwn(commands, first)) {
     throw usageError(`${first} is no command of retrysafe${suggestion(first, commandNames)}`)
   }
-  if (second !== undefined && !second.startsWith('-') && second !== 'check') {
-    throw usageError(`${second} is no command of retrysafe gateway${suggestion(second, ['check'])}`)
+  const names = Object.keys(command.below)
+  if (second !== undefined && !second.startsWith('-') && !names.includes(second)) {
+    throw usageError(`${second} is no command of retrysafe ${first}${suggestion(second, names)}`)
   }
   // Chosen here, since a command line library would take the value of a misspelt flag for a command.
-  if (second === 'check') await runCommand(check, { rawArgs: rawArgs.slice(2) })
-  else await runCommand(gateway, { rawArgs: rawArgs.slice(1) })
+  const below = names.includes(second ?? '') ? command.below[second as string] : undefined
+  if (below !== undefined) await runCommand(below, { rawArgs: rawArgs.slice(2) })
+  else await runCommand(command.own, { rawArgs: rawArgs.slice(1) })
 }
 
 async function usageOf([first, second]: string[]): Promise<string> {
   const root = retrysafe as CommandDef
-  const parent = { meta: { name: 'retrysafe gateway' } } as CommandDef
-  if (first !== 'gateway') return await renderUsage(root)
-  return second === 'check'
-    ? await renderUsage(check as unknown as CommandDef, parent)
-    : await renderUsage(gateway as unknown as CommandDef, root)
+  const command = Object.hasOwn(commands, first ?? '') ? commands[first as string] : undefined
+  if (command === undefined) return await renderUsage(root)
+  const below = Object.hasOwn(command.below, second ?? '') ? command.below[second as string] : undefined
+  const parent = { meta: { name: `retrysafe ${first}` } } as CommandDef
+  return below === undefined ? await renderUsage(command.own, root) : await renderUsage(below, parent)
 }
 
 // A reader that went away, such as `head`, is no failure of ours.

@@ -8,7 +8,7 @@
  *   POSIX locks belong to the process, so two copies do not keep each other out. Use one driver, see `open`.
  */
 import { type Duration, toMilliseconds } from '../core/duration.ts'
-import { ClosedError, InvalidOptionError } from '../core/errors.ts'
+import { ClosedError, InvalidOptionError, isIdempotencyError } from '../core/errors.ts'
 import type { IdempotencyRecord, RecordId } from '../core/record.ts'
 import { isSqlTransaction, type SqlTransaction } from '../core/sql.ts'
 import type { Clock } from '../core/runtime.ts'
@@ -44,6 +44,7 @@ import {
   type SqliteValue,
 } from './sqlite/driver.ts'
 import { asStoreError } from './sqlite/errors.ts'
+import { migrate, migrationSql, readVersion, schemaVersion } from './sqlite/migrations.ts'
 import { FileGuard } from './sqlite/file-guard.ts'
 import { GroupCommit, type VerbShape } from './sqlite/group-commit.ts'
 import { asRecord, joinedVerbs } from './sqlite/joined-verbs.ts'
@@ -104,19 +105,91 @@ const tableDefault = 'retrysafe_records'
  * const store = sqliteStore({ open: () => new Database('shop.db') }) // better-sqlite3
  */
 export function sqliteStore(options: SqliteStoreOptions): SqliteStore {
-  const { file, open, table = tableDefault, busyMsMax = busyMsMaxDefault, clock = Date } = options
-  if ((file === undefined) === (open === undefined)) {
-    throw new InvalidOptionError('file', 'or open must be given, and not both')
+  const { busyMsMax = busyMsMaxDefault, clock = Date } = options
+  const { opener, table } = checkedOptions(options)
+  return new SqliteFileStore(opener, table, toMilliseconds('busyMsMax', busyMsMax, { min: 1 }), clock)
+}
+
+/** The steps of the schema, for a start-up script and for migration tools of your own. */
+export interface SqliteMigrations {
+  /** The newest version that this release knows. */
+  readonly latest: number
+  /** The version that the file has, 0 for none, and the newest that this release knows. */
+  status(): Promise<{ readonly version: number; readonly latest: number }>
+  /** The statements that are missing; empty when the table is up to date. */
+  pending(): Promise<string>
+  /** Runs them, in one transaction. */
+  apply(): Promise<void>
+}
+
+/**
+ * The schema of the records' table. Each call opens the file and closes it again.
+ *
+ * @throws InvalidOptionError
+ * @example
+ * await sqliteMigrations({ file: 'shop.db' }).apply()
+ */
+export function sqliteMigrations(
+  options: Pick<SqliteStoreOptions, 'file' | 'open' | 'table'>,
+): SqliteMigrations {
+  const { opener, table } = checkedOptions(options)
+  const onFile = async <Value>(work: (db: SqliteDatabase) => Value): Promise<Value> => {
+    const db = opener()
+    try {
+      return work(db)
+    } catch (error) {
+      throw isIdempotencyError(error) ? error : asStoreError(error, 'statement')
+    } finally {
+      db.close()
+    }
   }
+  const pendingOf = (db: SqliteDatabase): string => {
+    const version = readVersion(db, table)
+    return version === schemaVersion ? '' : migrationSql(table, version)
+  }
+  return {
+    latest: schemaVersion,
+    status: async () => ({ version: await onFile((db) => readVersion(db, table)), latest: schemaVersion }),
+    pending: () => onFile(pendingOf),
+    apply: () =>
+      onFile((db) => {
+        db.exec(`PRAGMA busy_timeout = ${busyMsMaxDefault}`)
+        db.exec('BEGIN IMMEDIATE')
+        migrate(db, table)
+        db.exec('COMMIT')
+      }),
+  }
+}
+
+/** The whole schema as SQL, for migration tools of your own. @throws InvalidOptionError */
+export function sqliteSchemaSql({ table = tableDefault }: Pick<SqliteStoreOptions, 'table'> = {}): string {
+  return migrationSql(checkedTable(table), 0)
+}
+
+function checkedTable(table: unknown): string {
   if (typeof table !== 'string' || !/^[A-Za-z_][A-Za-z0-9_]{0,47}$/.test(table) || /^sqlite_/i.test(table)) {
     throw new InvalidOptionError('table', 'must be a name of letters, digits and _, at most 48', table)
   }
+  return table
+}
+
+function checkedOptions({
+  file,
+  open,
+  table = tableDefault,
+}: Pick<SqliteStoreOptions, 'file' | 'open' | 'table'>): {
+  readonly opener: () => SqliteDatabase
+  readonly table: string
+} {
+  if ((file === undefined) === (open === undefined)) {
+    throw new InvalidOptionError('file', 'or open must be given, and not both')
+  }
+  const name = checkedTable(table)
   if (open !== undefined && typeof open !== 'function') {
     throw new InvalidOptionError('open', 'must be a function that opens a connection', open)
   }
   if (file !== undefined) checkFileOption(file)
-  const opener = open ?? ((): SqliteDatabase => openFile(file as string))
-  return new SqliteFileStore(opener, table, toMilliseconds('busyMsMax', busyMsMax, { min: 1 }), clock)
+  return { opener: open ?? ((): SqliteDatabase => openFile(file as string)), table: name }
 }
 
 const capabilities: StoreCapabilities = {

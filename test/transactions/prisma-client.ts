@@ -5,7 +5,18 @@ import { join, resolve } from 'node:path'
 
 const root = resolve(import.meta.dirname, '../..')
 
-const schemaOf = (provider: 'postgresql' | 'mysql'): string => `
+type Provider = 'postgresql' | 'mysql' | 'sqlite'
+
+const orders = `
+model Order {
+  id       Int    @id @default(autoincrement())
+  customer String
+
+  @@map("orders")
+}
+`
+
+const schemaOf = (provider: Provider, models: string): string => `
 generator client {
   provider               = "prisma-client"
   output                 = "./client"
@@ -17,13 +28,7 @@ datasource db {
   provider = "${provider}"
 }
 
-model Order {
-  id       Int    @id @default(autoincrement())
-  customer String
-
-  @@map("orders")
-}
-`
+${models}`
 
 export interface GeneratedClient {
   /** The folder of the schema; the client is in `client/client.ts`. */
@@ -32,11 +37,11 @@ export interface GeneratedClient {
 }
 
 /** Writes the client into a folder of the project, so that it finds `@prisma/client`. */
-export function generateClient(provider: 'postgresql' | 'mysql'): GeneratedClient {
+export function generateClient(provider: Provider, models: string = orders): GeneratedClient {
   mkdirSync(join(root, '.scratch'), { recursive: true })
   const folder = mkdtempSync(join(root, '.scratch', 'prisma-'))
   const schema = join(folder, 'schema.prisma')
-  writeFileSync(schema, schemaOf(provider))
+  writeFileSync(schema, schemaOf(provider, models))
   const cli = join(root, 'node_modules/prisma/build/index.js')
   const run = spawnSync(process.execPath, [cli, 'generate', '--schema', schema, '--no-hints'], {
     encoding: 'utf8',

@@ -16,8 +16,7 @@ const wrongNode = (says: string): Meaning => same('wrong-node', says)
 /** The server gave the statement or its connection up: at a commit nobody knows what became of it. */
 const ends = (says: string): Meaning => ({ failure: 'transient', atCommit: 'lost', says })
 
-const noTable =
-  'The table of records is missing or of another version. Run `await mysqlMigrations({ pool }).apply()`.'
+const noTable = 'The table of records is missing or of another version. Run `npx retrysafe migrate`.'
 const noRight = 'The user may not use the table of records.'
 const noLogin = 'The server refused the login.'
 const readOnly = 'This server is read-only.'

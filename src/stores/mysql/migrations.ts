@@ -25,7 +25,7 @@ function migrationLock({ schema }: TableName): string {
 
 const lockSecondsMax = 4
 
-const command = 'Run `await mysqlMigrations({ pool }).apply()`'
+const command = 'Run `npx retrysafe migrate`, or `await mysqlMigrations({ pool }).apply()`'
 
 type Step = (table: string) => readonly string[]
 

@@ -24,10 +24,8 @@ const meanings: Readonly<Record<string, Meaning>> = {
   '40003': ends('lost', 'Postgres does not know whether the statement completed.'),
   '40P01': transient('Postgres ended a deadlock.'),
   '42501': permanent('The role may not use the table of records.'),
-  '42P01': permanent('The table of records is missing. Run `await postgresMigrations({ pool }).apply()`.'),
-  '42703': permanent(
-    'The table of records is of another version. Run `await postgresMigrations({ pool }).apply()`.',
-  ),
+  '42P01': permanent('The table of records is missing. Run `npx retrysafe migrate`.'),
+  '42703': permanent('The table of records is of another version. Run `npx retrysafe migrate`.'),
   '53100': transient('The disk of the Postgres server is full.'),
   '53200': transient('The Postgres server is out of memory.'),
   '53300': transient('The Postgres server has too many connections.'),

@@ -22,6 +22,8 @@ export const schemaVersion = 1
 
 const versionTable = 'retrysafe_schema'
 
+const command = 'Run `npx retrysafe migrate`, or `await postgresMigrations({ pool }).apply()`'
+
 /** Keeps two processes from migrating at once: a number of our own, for `pg_advisory_xact_lock`. */
 const migrationLock = '7251004711600283213'
 
@@ -121,7 +123,7 @@ export async function checkTable<Tx>(client: PostgresClient<Tx>, name: TableName
   const version = await readVersion(client, name)
   if (version < schemaVersion) {
     throw new SchemaMismatchError(
-      `The table ${quoted(name)} is ${version === 0 ? 'missing' : `of version ${version}`}. Run \`await postgresMigrations({ pool }).apply()\` with a role that may create tables.`,
+      `The table ${quoted(name)} is ${version === 0 ? 'missing' : `of version ${version}`}. ${command}, with a role that may create tables.`,
     )
   }
   try {
@@ -140,7 +142,7 @@ function mayNot(error: unknown, name: TableName): Error {
   if (code === '42501') {
     const rights = `GRANT SELECT, INSERT, UPDATE, DELETE ON ${quoted(name)} TO <the role>`
     return new SchemaMismatchError(
-      `The role may not use or create ${quoted(name)}. Run \`await postgresMigrations({ pool }).apply()\` as its owner, and: ${rights}; GRANT SELECT ON ${versions(name)} TO <the role>.`,
+      `The role may not use or create ${quoted(name)}. ${command}, as its owner, and: ${rights}; GRANT SELECT ON ${versions(name)} TO <the role>.`,
       { cause: error },
     )
   }

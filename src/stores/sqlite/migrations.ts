@@ -64,15 +64,18 @@ export function readVersion(db: SqliteTx, table: string): number {
  */
 export function migrate(db: SqliteTx, table: string): void {
   const version = readVersion(db, table)
-  if (version === schemaVersion) return
-  db.exec(
-    `CREATE TABLE IF NOT EXISTS ${versionTable} (name TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT`,
-  )
-  for (const step of steps.slice(version)) db.exec(step(table))
-  db.prepare(
-    `INSERT INTO ${versionTable} (name, version) VALUES (?, ?)
-     ON CONFLICT (name) DO UPDATE SET version = excluded.version`,
-  ).run(table, schemaVersion)
+  if (version < schemaVersion) db.exec(migrationSql(table, version))
+}
+
+/** The statements that bring a table from `version` to the newest. */
+export function migrationSql(table: string, version: number): string {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${versionTable} (name TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT;`,
+    ...steps.slice(version).map((step) => `${step(table).trim()};`),
+    `INSERT INTO ${versionTable} (name, version) VALUES ('${table}', ${schemaVersion})
+     ON CONFLICT (name) DO UPDATE SET version = excluded.version;`,
+    '',
+  ].join('\n')
 }
 
 /** BEGIN IMMEDIATE succeeds on a connection that may only read; a write fails there, also one of no rows. */
