@@ -275,8 +275,14 @@ export class ReplayedError extends IdempotencyError {
   }
 }
 
+const holdsSecret = /:\/\/|password|secret/i
+
 function describeValue(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}..` : value)
+  if (typeof value === 'string') {
+    // A connection string in the place of a pool has a password in it.
+    if (holdsSecret.test(value)) return 'a connection string'
+    return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}..` : value)
+  }
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return String(value)
   if (Array.isArray(value)) return 'an array'
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`

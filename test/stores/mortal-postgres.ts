@@ -4,7 +4,16 @@
  */
 import { type ChildProcess, execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import {
+  chownSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import {
@@ -19,6 +28,8 @@ import {
 const folders = ['/usr/lib/postgresql/*/bin']
 
 export interface MortalOptions {
+  /** Every login takes this password. Default: none takes any. */
+  readonly password?: string
   /** Lines for the command line, such as `deadlock_timeout=50ms`. */
   readonly settings?: readonly string[]
   /** What lies on a disk of its own, and how large that is; mounting it takes root. */
@@ -44,8 +55,8 @@ export class MortalPostgres {
     const initdb = requireProgram('initdb', folders, 'postgresql')
     if (options.disk !== undefined) this.#mount(options.disk.mib)
     const places = ['-D', this.#data, `--waldir=${this.#log}`]
-    const form = ['-A', 'trust', '-U', 'postgres', '-E', 'UTF8', '--no-sync', '--wal-segsize=1']
-    execFileSync(initdb, [...places, ...form], {
+    const form = ['-U', 'postgres', '-E', 'UTF8', '--no-sync', '--wal-segsize=1']
+    execFileSync(initdb, [...places, ...form, ...this.#login()], {
       stdio: 'ignore',
       cwd: this.#folder,
       ...this.#account,
@@ -54,7 +65,9 @@ export class MortalPostgres {
 
   /** Logs in as a user who may do everything. */
   get url(): string {
-    return `postgres://postgres@127.0.0.1:${this.port}/postgres`
+    const { password } = this.#options
+    const user = password === undefined ? 'postgres' : `postgres:${encodeURIComponent(password)}`
+    return `postgres://${user}@127.0.0.1:${this.port}/postgres`
   }
 
   async start(): Promise<void> {
@@ -112,6 +125,14 @@ export class MortalPostgres {
     await this.stopAtOnce()
     if (this.#options.disk !== undefined) execFileSync('umount', [this.#disk])
     rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  #login(): string[] {
+    const { password } = this.#options
+    if (password === undefined) return ['-A', 'trust']
+    const file = join(this.#folder, 'password')
+    writeFileSync(file, password)
+    return ['-A', 'scram-sha-256', `--pwfile=${file}`]
   }
 
   #mount(mib: number): void {

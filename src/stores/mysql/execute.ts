@@ -27,6 +27,7 @@ export async function runStatement(
   tx: SqlTransaction | Preparing,
   { text, values }: Statement,
 ): Promise<readonly object[]> {
+  if (!Array.isArray(values)) throw new InvalidOptionError('values', 'must give an array', values)
   for (const value of values) checkPlain(value)
   if (isSqlTransaction(tx)) {
     const { rows, affected } = await tx.query(text, values)
@@ -40,8 +41,19 @@ export async function runStatement(
   return [{ affectedRows: Number(affectedRows), insertId: Number(insertId) }]
 }
 
+/** Also refuses what a server that is not strict stores as something else: NaN, no date, half a character. */
 function checkPlain(value: unknown): void {
-  if (value === null || value instanceof Uint8Array || value instanceof Date) return
-  if (['string', 'number', 'bigint', 'boolean'].includes(typeof value)) return
-  throw new InvalidOptionError('values', 'must be text, numbers, booleans, dates, octets or null', value)
+  if (
+    value === null ||
+    value instanceof Uint8Array ||
+    typeof value === 'bigint' ||
+    typeof value === 'boolean'
+  ) {
+    return
+  }
+  if (typeof value === 'string' && value.isWellFormed()) return
+  const number = value instanceof Date ? value.getTime() : value
+  if (Number.isFinite(number)) return
+  const rule = 'must be well-formed text, finite numbers, booleans, dates, octets or null'
+  throw new InvalidOptionError('values', rule, typeof value === 'string' ? undefined : value)
 }

@@ -192,7 +192,10 @@ export function sweepStatements(name: TableName): SweepStatements {
     WHERE r.sweep_at <= ${nowMs} AND r.phase BETWEEN ${running} AND ${tombstone}`
   // Without the hint a small table would be scanned, and rows locked that another sweep has its hands on.
   const byId = `${table} r FORCE INDEX (PRIMARY)`
-  const isOver = `r.live_until + r.kept_ms <= ${nowMs}`
+  // A sum of damaged times may be none, and one such row must not end every sweep.
+  const bounded = (column: string): string => `LEAST(GREATEST(${column}, 0), ${Number.MAX_SAFE_INTEGER})`
+  const keptUntil = `${bounded('r.live_until')} + ${bounded('r.kept_ms')}`
+  const isOver = `${keptUntil} <= ${nowMs}`
   return {
     peek: `SELECT 1 AS due ${from} LIMIT 1`,
     due: `
@@ -202,10 +205,10 @@ export function sweepStatements(name: TableName): SweepStatements {
       DELETE r FROM ${byId}
       WHERE r.id IN (${list('?', count)}) AND ${isOver} AND r.live_until <= ${nowMs}`,
     entomb: (count) => `
-      UPDATE ${byId} SET r.phase = ${tombstone}, r.outcome = '', r.sweep_at = r.live_until + r.kept_ms
+      UPDATE ${byId} SET r.phase = ${tombstone}, r.outcome = '', r.sweep_at = ${keptUntil}
       WHERE r.id IN (${list('?', count)})`,
     move: (count) => `
-      UPDATE ${byId} SET r.sweep_at = IF(r.phase = ${completed}, r.live_until, r.live_until + r.kept_ms)
+      UPDATE ${byId} SET r.sweep_at = IF(r.phase = ${completed}, r.live_until, ${keptUntil})
       WHERE r.id IN (${list('?', count)})`,
   }
 }

@@ -292,14 +292,15 @@ function parts<Item>(sendables: readonly Sendable<Item>[]): readonly (readonly S
 
 /** A whole number of milliseconds that fits a column. @throws StoreError `permanent` */
 function milliseconds(ms: number): number {
-  const whole = Math.round(ms)
+  const whole = typeof ms === 'number' ? Math.round(ms) : Number.NaN
   if (whole >= 0 && whole <= durationMsMax) return whole
-  throw new StoreError('permanent', 'A duration is negative or too long.')
+  throw new StoreError('permanent', 'A duration is no number, negative or too long.')
 }
 
-/** @throws StoreError `permanent` when the outcome is over the limit */
+/** @throws StoreError `permanent` when the outcome is not octets, or over the limit */
 function outcomeOctets(outcome: Uint8Array | undefined): Buffer {
   if (outcome === undefined) return Buffer.alloc(0)
+  if (!(outcome instanceof Uint8Array)) throw new StoreError('permanent', 'An outcome is not octets.')
   if (outcome.byteLength > outcomeBytesMax) {
     throw new StoreError('permanent', `An outcome is over ${outcomeBytesMax} bytes.`)
   }

@@ -25,6 +25,8 @@ import type { ColumnedStatement, Statements } from './statements.ts'
 export const outcomeBytesMax: number = 16 * 1024 * 1024
 /** Outcomes in one batch, in octets; larger batches are split, because octets travel as twice as much text. */
 const batchBytesMax = 4 * 1024 * 1024
+/** More than a thousand years: the sweep still counts the minutes of two of them in 32 bits. */
+const durationMsMax = 2 ** 45
 const operationCharactersMax = 255
 const tagCharactersMax = 255
 
@@ -133,14 +135,15 @@ async function settleOne(verbs: VerbRunner, settlement: Settlement): Promise<Rep
   return await answerAll<Settlement, SettlementReply>(
     verbs,
     [settlement],
-    ({ id, token, ...rest }) => {
-      const { outcome } = settledParts({ id, token, ...rest } as Settlement)
+    (only) => {
+      const { phase, liveMs, keptMs, outcome } = settledParts(only)
       checkOutcome(outcome)
-      return [idHex(id), tokenHex(token)]
+      const head = [idHex(only.id), tokenHex(only.token)]
+      return [...head, String(phase), milliseconds(liveMs), milliseconds(keptMs)]
     },
     async ([sent]) => {
-      const { phase, liveMs, keptMs, outcome } = settledParts(settlement)
-      const values = [...(sent as Sendable).values, phase, liveMs, keptMs, asBuffer(outcome)]
+      const { outcome } = settledParts(settlement)
+      const values = [...(sent as Sendable).values, asBuffer(outcome)]
       return applied(await verbs.run(verbs.statements.settleOne, values), { kind: 'settled' })
     },
     (record) => ({ kind: 'refused', record }),
@@ -179,13 +182,16 @@ export function claimReply(record: unknown): ClaimReply {
 
 /** A whole number of milliseconds that fits a column. @throws StoreError `permanent` */
 export function milliseconds(ms: number): string {
-  if (!Number.isSafeInteger(Math.round(ms))) throw new StoreError('permanent', 'A duration is not a number.')
-  return String(Math.round(ms))
+  const whole = typeof ms === 'number' ? Math.round(ms) : Number.NaN
+  if (whole >= 0 && whole <= durationMsMax) return String(whole)
+  throw new StoreError('permanent', 'A duration is no number, negative or too long.')
 }
 
-/** @throws StoreError `permanent` when the outcome is over the limit */
+/** @throws StoreError `permanent` when the outcome is not octets, or over the limit */
 export function checkOutcome(outcome: Uint8Array | undefined): void {
-  if (outcome !== undefined && outcome.byteLength > outcomeBytesMax) {
+  if (outcome === undefined) return
+  if (!(outcome instanceof Uint8Array)) throw new StoreError('permanent', 'An outcome is not octets.')
+  if (outcome.byteLength > outcomeBytesMax) {
     throw new StoreError('permanent', `An outcome is over ${outcomeBytesMax} bytes.`)
   }
 }
