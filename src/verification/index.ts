@@ -1,4 +1,4 @@
-/** Proof for stores: the conformance suite that every store passes on its real server. */
+/** Proof for stores: the conformance suite that every store passes on its real server, and a proxy that breaks connections. */
 export {
   type BusinessWrites,
   type OwnTransaction,
@@ -8,3 +8,9 @@ export {
   storeConformance,
   type TestFunction,
 } from './store-conformance.ts'
+export {
+  type FaultCounts,
+  type FaultProxy,
+  type FaultProxyOptions,
+  startFaultProxy,
+} from './fault-proxy.ts'

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { type AddressInfo, connect, createServer } from 'node:net'
 import pg from 'pg'
 import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { RecordId } from '../../src/core/record.ts'
 import { createIdempotency, type Idempotency } from '../../src/engine/idempotency.ts'
 import { postgresMigrations, postgresSchemaSql, postgresStore } from '../../src/stores/postgres.ts'
 import { statementsFor } from '../../src/stores/postgres/statements.ts'
+import { startFaultProxy } from '../../src/verification/index.ts'
 import { completion, newClaim, newId } from '../../src/verification/store-cases/context.ts'
 import { postgresDatabase } from '../servers.ts'
 
@@ -179,56 +179,24 @@ describe('a COMMIT without an answer', () => {
   test.each(['before', 'after'] as const)(
     'cut %s it reached the server, ends as what happened',
     async (when) => {
-      const proxy = await cuttingProxy(Number(new URL(url).port), when)
+      const proxy = await startFaultProxy({ target: { port: Number(new URL(url).port) } })
       const address = new URL(url)
       address.port = `${proxy.port}`
       const through = new pg.Pool({ connectionString: address.href, max: 4 })
       const cut = createIdempotency({ store: postgresStore({ pool: through }), sweep: false })
       const order = cut.transaction('order', (input: Order, { tx }) => place(tx, input))
       await cut.store.read([newId()])
-      proxy.arm()
+      proxy.cutOn(';COMMIT', when)
       const end = await order.attempt(call()).catch((error: { code: string }) => error.code)
       expect(end).toEqual(when === 'after' ? { kind: 'executed', value: { sku: 'A1' } } : 'not-applied')
       expect(await orders()).toHaveLength(when === 'after' ? 1 : 0)
       expect((await order.run(call())).replayed).toBe(when === 'after')
       expect(await orders()).toEqual(['A1'])
       await through.end()
-      proxy.close()
+      await proxy.close()
     },
   )
 })
-
-/** Passes everything on until it is armed; then it cuts the connection that sends the next COMMIT. */
-async function cuttingProxy(
-  port: number,
-  when: 'before' | 'after',
-): Promise<{ port: number; arm(): void; close(): void }> {
-  let armed = false
-  const server = createServer((client) => {
-    const upstream = connect(port, '127.0.0.1')
-    let swallows = false
-    const cut = (): void => {
-      client.destroy()
-      upstream.destroy()
-    }
-    client.on('data', (octets) => {
-      if (armed && octets.includes(';COMMIT')) {
-        armed = false
-        if (when === 'before') return cut()
-        swallows = true
-      }
-      return void upstream.write(octets)
-    })
-    upstream.on('data', (octets) => (swallows ? cut() : void client.write(octets)))
-    for (const socket of [client, upstream]) socket.on('error', cut).on('close', cut)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    port: (server.address() as AddressInfo).port,
-    arm: () => void (armed = true),
-    close: () => void server.close(),
-  }
-}
 
 describe('within', () => {
   test('commits and rolls back with the transaction of the user', async () => {

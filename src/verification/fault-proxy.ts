@@ -1,0 +1,186 @@
+/**
+ * A TCP proxy on the loopback that breaks connections on purpose: where a request has been sent and nobody knows
+ * what became of it. It knows no protocol; a cut waits for octets that the client sends, such as `COMMIT`, also
+ * where they come in two pieces.
+ *
+ *   before   the octets are not forwarded: what they ask for does not happen
+ *   after    they are forwarded, and the connection ends when the server answers: it may have happened
+ */
+import { connect, createServer, type Server, type Socket } from 'node:net'
+
+export interface FaultProxyOptions {
+  /** Where the server listens. Default host `127.0.0.1`. */
+  readonly target: { readonly host?: string; readonly port: number }
+}
+
+/** What was done to connections so far. */
+export interface FaultCounts {
+  readonly cutBefore: number
+  readonly cutAfter: number
+  readonly dropped: number
+  readonly refused: number
+}
+
+export interface FaultProxy {
+  /** Connect here instead of to the server. */
+  readonly port: number
+  readonly counts: FaultCounts
+  /** Cuts the next `times` connections (default 1) on which the client sends these octets. */
+  cutOn(octets: string, when: 'before' | 'after', times?: number): void
+  /** Forgets the cuts that have not happened. */
+  disarm(): void
+  /** Ends every connection now; returns how many. */
+  dropAll(): number
+  /** Holds everything back, in both directions, until the returned function is called. */
+  stall(): () => void
+  /** Delays what the server answers. 0: not at all. */
+  delayMs: number
+  /** Sends one octet at a time, in both directions. */
+  slices: boolean
+  /** New connections end at once. */
+  refuses: boolean
+  close(): Promise<void>
+}
+
+interface Cut {
+  readonly octets: Buffer
+  readonly when: 'before' | 'after'
+  left: number
+}
+
+/**
+ * Starts a proxy.
+ *
+ * @example
+ * const proxy = await startFaultProxy({ target: { port: 5432 } })
+ * proxy.cutOn('COMMIT', 'after')
+ */
+export async function startFaultProxy({ target }: FaultProxyOptions): Promise<FaultProxy> {
+  const { host = '127.0.0.1', port: targetPort } = target
+  const counts = { cutBefore: 0, cutAfter: 0, dropped: 0, refused: 0 }
+  const open = new Set<() => void>()
+  let cuts: Cut[] = []
+  let gate: PromiseWithResolvers<void> | undefined
+
+  const server: Server = createServer({ noDelay: true }, (client) => {
+    client.on('error', ignore)
+    if (proxy.refuses) {
+      counts.refused += 1
+      client.destroy()
+      return
+    }
+    const upstream = connect({ host, port: targetPort, noDelay: true })
+    upstream.on('error', ignore)
+    const end = (): void => {
+      open.delete(end)
+      client.destroy()
+      upstream.destroy()
+    }
+    open.add(end)
+    client.on('close', end)
+    upstream.on('close', end)
+    void forwardRequests(client, upstream, end)
+    void forwardAnswers(upstream, client)
+  })
+
+  async function forwardRequests(client: Socket, upstream: Socket, end: () => void): Promise<void> {
+    /** The end of what was sent, as far as the rest of a pattern may follow. */
+    let tail: Buffer = Buffer.alloc(0)
+    await eachChunk(client, async (chunk) => {
+      const seen = Buffer.concat([tail, chunk])
+      const cut = cuts.find(({ octets }) => seen.includes(octets))
+      const longest = cuts.reduce((most, { octets }) => Math.max(most, octets.length), 1)
+      tail = seen.subarray(Math.max(0, seen.length - longest + 1))
+      if (cut !== undefined) {
+        cut.left -= 1
+        cuts = cuts.filter(({ left }) => left > 0)
+        tail = Buffer.alloc(0)
+        counts[cut.when === 'before' ? 'cutBefore' : 'cutAfter'] += 1
+        if (cut.when === 'before') {
+          end()
+          return
+        }
+        // The answer shall not be seen, not even a part of it.
+        upstream.removeAllListeners('data')
+        upstream.once('data', end)
+      }
+      await gate?.promise
+      await write(upstream, chunk, proxy.slices)
+    })
+  }
+
+  async function forwardAnswers(upstream: Socket, client: Socket): Promise<void> {
+    await eachChunk(upstream, async (chunk) => {
+      if (proxy.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, proxy.delayMs))
+      await gate?.promise
+      await write(client, chunk, proxy.slices)
+    })
+  }
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  const address = server.address()
+
+  const proxy: FaultProxy = {
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    counts,
+    delayMs: 0,
+    slices: false,
+    refuses: false,
+    cutOn(octets, when, times = 1): void {
+      cuts.push({ octets: Buffer.from(octets, 'latin1'), when, left: times })
+    },
+    disarm(): void {
+      cuts = []
+    },
+    dropAll(): number {
+      const ends = [...open]
+      for (const end of ends) end()
+      counts.dropped += ends.length
+      return ends.length
+    },
+    stall(): () => void {
+      const held = Promise.withResolvers<void>()
+      gate = held
+      return () => {
+        if (gate === held) gate = undefined
+        held.resolve()
+      }
+    },
+    async close(): Promise<void> {
+      gate?.resolve()
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      for (const end of open) end()
+      await closed
+    },
+  }
+  return proxy
+}
+
+const ignore = (): void => {}
+
+/** Handles chunks one after the other, in their order. */
+async function eachChunk(socket: Socket, handle: (chunk: Buffer) => Promise<void>): Promise<void> {
+  let last = Promise.resolve()
+  socket.on('data', (chunk: Buffer) => {
+    socket.pause()
+    last = last.then(() => handle(chunk)).then(() => void socket.resume())
+  })
+  await new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  await last
+}
+
+async function write(socket: Socket, chunk: Buffer, slices: boolean): Promise<void> {
+  if (socket.destroyed) return
+  if (!slices) {
+    socket.write(chunk)
+    return
+  }
+  for (const octet of chunk) {
+    if (socket.destroyed) return
+    socket.write(Buffer.of(octet))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
