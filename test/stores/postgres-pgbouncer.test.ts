@@ -8,7 +8,8 @@ import postgres from 'postgres'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { type RunningServer, startPgbouncer } from '../../scripts/servers.ts'
 import { createIdempotency, type Idempotency } from '../../src/engine/idempotency.ts'
-import { postgresStore } from '../../src/stores/postgres.ts'
+import { type PostgresStore, postgresStore } from '../../src/stores/postgres.ts'
+import { newClaim } from '../../src/verification/store-cases/context.ts'
 import { hasPostgres, postgresDatabase } from '../servers.ts'
 import { conformanceOfPg, conformanceOfPostgresJs } from './postgres-clients.ts'
 
@@ -39,6 +40,22 @@ function behind({ url, stop }: RunningServer): void {
   describe('conformance with pg', () => conformanceOfPg(url))
   describe('conformance with postgres.js, which must not prepare here', () =>
     conformanceOfPostgresJs(url, false))
+
+  /** One connection to PgBouncer, one store on it, and what the server refused of its statements. */
+  function watched(address: string): { store: PostgresStore<pg.PoolClient>; readonly refusals: string[] } {
+    const pool = new pg.Pool({ connectionString: address, max: 1 })
+    onTestFinished(() => pool.end())
+    const refusals: string[] = []
+    const query = pool.query.bind(pool) as (config: unknown) => Promise<unknown>
+    const watching = Object.assign(pool, {
+      query: async (config: unknown) =>
+        await query(config).catch((error: { code: string }) => {
+          refusals.push(error.code)
+          throw error
+        }),
+    }) as pg.Pool
+    return { refusals, store: postgresStore({ pool: watching }) }
+  }
 
   interface Shop {
     readonly idem: Idempotency<unknown>
@@ -104,11 +121,38 @@ function behind({ url, stop }: RunningServer): void {
     })
   }
 
+  test('a name is used where the connection of the server knows it, and otherwise not', async () => {
+    // One of its own, whose connections no other test has taught any names.
+    const own = await startPgbouncer(await postgresDatabase())
+    onTestFinished(own.stop)
+    const [one, two] = [watched(own.url), watched(own.url)]
+    const holder = new pg.Client({ connectionString: own.url })
+    await holder.connect()
+    onTestFinished(() => holder.end())
+    await one.store.claim([newClaim()])
+    const noTableYet = '42P01'
+    expect(one.refusals).toEqual([noTableYet])
+    // PgBouncer gives out the connection that was used last: the one that has the name now.
+    await holder.query('BEGIN')
+    const known =
+      "SELECT count(*)::int AS names FROM pg_prepared_statements WHERE statement LIKE '%ON CONFLICT%'"
+    expect((await holder.query(known)).rows).toEqual([{ names: 1 }])
+    expect((await one.store.claim([newClaim()])).replies).toEqual([{ kind: 'claimed' }])
+    expect(one.refusals).toEqual([noTableYet, '26000'])
+    await holder.query('COMMIT')
+    const claim = newClaim()
+    expect((await two.store.claim([claim])).replies).toEqual([{ kind: 'claimed' }])
+    expect(two.refusals).toContain('42P05')
+    expect((await one.store.claim([claim])).replies).toMatchObject([{ kind: 'found' }])
+  })
+
   test('no connection of the server keeps settings or locks of the store', async () => {
     const pool = new pg.Pool({ connectionString: url, max: 4 })
     onTestFinished(() => pool.end())
-    const settings = async (): Promise<unknown> =>
-      (await pool.query("SELECT name, setting FROM pg_settings WHERE source = 'session' ORDER BY name")).rows
+    // PgBouncer itself sets application_name, as the client that it serves has it.
+    const changed =
+      "SELECT name, setting FROM pg_settings WHERE source = 'session' AND name <> 'application_name' ORDER BY name"
+    const settings = async (): Promise<unknown> => (await pool.query(changed)).rows
     const before = await settings()
     const store = postgresStore({ pool, isolation: 'serializable', idleTimeout: '10s', table: 'tidy' })
     const idem = createIdempotency({ store, sweep: false })
