@@ -419,6 +419,22 @@ describe.each(['postgres', 'mysql'] as const)('a store of %s', (name) => {
   })
 })
 
+describe('a sweep of MySQL', () => {
+  test.each([
+    'live_until = 9223372036854775807, kept_ms = 9223372036854775807',
+    'live_until = -9223372036854775808, kept_ms = -9223372036854775808',
+    'live_until = 253402300799000',
+  ])('is not ended by a row of %s', async (what) => {
+    const { store, damage } = await subjects.mysql()
+    const [due, bad, live] = [newClaim(), newClaim(), newClaim()]
+    await store.claim([due, bad, live])
+    await damage(due.token, 'live_until = 1, kept_ms = 1, sweep_at = 2')
+    await damage(bad.token, `${what}, sweep_at = 1`)
+    for (let batch = 0; batch < 3; batch++) await store.sweep(100)
+    expect((await store.read([due.id, live.id])).replies).toMatchObject([undefined, { token: live.token }])
+  })
+})
+
 describe('values of a statement', () => {
   test('that MySQL would write as something else are refused, and nothing is left', async () => {
     const { idem, insert, written, store } = await subjects.mysql()
