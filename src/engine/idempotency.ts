@@ -47,7 +47,7 @@ import {
   type OutcomeSeal,
   outcomeSeal,
 } from './outcome-seal.ts'
-import { startSweeper, sweepTurn } from './sweeper.ts'
+import { startSweeper, sweepNow } from './sweeper.ts'
 import { transact, type Transacted, transactStatement, transactWithin } from './transaction-mode.ts'
 import { createWaiters } from './waiters.ts'
 
@@ -363,7 +363,7 @@ export function createIdempotency<Tx>(
       return await beginLease(call, request.reconcile)
     },
 
-    sweep: (limit) => sweepTurn(store, limit),
+    sweep: (limit) => sweepNow(store, limit),
 
     close(): Promise<void> {
       closing ??= closeAll()

@@ -1,5 +1,14 @@
-/** Sweeps the store in the background: small batches, jitter between nodes, a bound on each turn. */
-import type { Runtime } from '../core/runtime.ts'
+/**
+ * Sweeps the store in the background, in turns. A turn removes one bounded batch after the other, and pauses after
+ * each for about as long as it took, so that no more than half of one connection's time goes into it. Batches grow
+ * and shrink towards a duration: long ones hold locks, and a replica takes them in one piece.
+ *
+ * waiting   until the next turn, by the interval with jitter; sooner after a turn that ran out of its time
+ * turning   batches and pauses, until nothing is left, the time of the turn is over, or the sweeper is closed
+ *
+ * Any number of processes may sweep one store. One that is killed leaves a batch done or not done.
+ */
+import type { Cancel, Runtime } from '../core/runtime.ts'
 import type { IdempotencyStore } from '../core/store.ts'
 import { report } from './events.ts'
 
@@ -7,46 +16,89 @@ export interface Sweeper {
   close(): void
 }
 
+/** What `idem.sweep()` removes at a time, which nothing else is slowed down for. */
 const batchMax = 500
-const batchesPerTurnMax = 20
+export const sweepLimitDefault = 10_000
+
+/** Records in a batch of a turn. */
+export const batchRange = { least: 100, first: 500, most: 5_000 } as const
+/** How long a batch should take. */
+export const batchMsGoal = 50
+/** The part of the interval that a turn may take. */
+export const turnPart = 0.5
+/** The part of the interval until the next turn, where one ran out of its time. */
+export const behindPart = 0.1
 
 export function startSweeper(
   store: IdempotencyStore,
-  { timers, random }: Pick<Runtime, 'timers' | 'random'>,
+  { clock, timers, random }: Pick<Runtime, 'clock' | 'timers' | 'random'>,
   everyMs: number,
 ): Sweeper {
   let closed = false
-  let cancel = schedule()
+  let size: number = batchRange.first
+  /** Ends what is waited for. */
+  let wake: (() => void) | undefined
 
-  function schedule(): () => void {
-    // Half to one and a half of the interval, so that nodes that started together drift apart.
-    return timers.background(everyMs * (0.5 + random.fraction()), () => {
-      void turn()
+  /** Half to one and a half of it, so that processes that started together drift apart. */
+  const jittered = (ms: number): number => ms * (0.5 + random.fraction())
+
+  function pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel: Cancel = timers.background(ms, resolve)
+      wake = (): void => {
+        cancel()
+        resolve()
+      }
     })
   }
 
-  async function turn(): Promise<void> {
-    try {
-      await sweepTurn(store)
-    } catch (error) {
-      report('store-error', () => ({ verb: 'sweep', error }))
+  async function run(): Promise<void> {
+    let isBehind = false
+    while (!closed) {
+      await pause(jittered(isBehind ? everyMs * behindPart : everyMs))
+      if (closed) return
+      try {
+        isBehind = await turn()
+      } catch (error) {
+        isBehind = false
+        report('store-error', () => ({ verb: 'sweep', error }))
+      }
     }
-    if (!closed) cancel = schedule()
   }
 
+  /** Whether something was left when its time was over. */
+  async function turn(): Promise<boolean> {
+    const until = clock.monotonic() + everyMs * turnPart
+    while (!closed) {
+      const startedAt = clock.monotonic()
+      const { removed, entombed, more } = await store.sweep(size)
+      report('swept', () => ({ removed, entombed }))
+      if (!more) return false
+      const tookMs = clock.monotonic() - startedAt
+      size = nextSize(size, tookMs)
+      if (clock.monotonic() >= until) return true
+      await pause(jittered(tookMs))
+    }
+    return false
+  }
+
+  void run()
   return {
     close(): void {
       closed = true
-      cancel()
+      wake?.()
     },
   }
 }
 
-/** Sweeps until nothing is left or the bound of one turn is reached; resolves to how many were removed. */
-export async function sweepTurn(
-  store: IdempotencyStore,
-  limit: number = batchMax * batchesPerTurnMax,
-): Promise<number> {
+function nextSize(size: number, tookMs: number): number {
+  if (tookMs > batchMsGoal * 2) return Math.max(batchRange.least, Math.floor(size / 2))
+  if (tookMs < batchMsGoal / 2) return Math.min(batchRange.most, size * 2)
+  return size
+}
+
+/** Sweeps at once until nothing is left or so many are removed; resolves to how many were removed. */
+export async function sweepNow(store: IdempotencyStore, limit: number = sweepLimitDefault): Promise<number> {
   let removed = 0
   for (let left = limit; left > 0; left -= batchMax) {
     const swept = await store.sweep(Math.min(batchMax, left))
