@@ -1,9 +1,9 @@
 /** What the Postgres store costs and saves, against the same work written by hand with `pg`. */
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { provideServer } from '../scripts/servers.ts'
 import { createIdempotency, type Idempotency } from '../src/index.ts'
 import { postgresStore } from '../src/stores/postgres.ts'
+import { withPostgres } from './database.ts'
 import { type Case, drive, inRounds, type Pace, type Question, type Row } from './rounds.ts'
 
 interface Charge {
@@ -52,12 +52,7 @@ async function bareTransaction(pool: pg.Pool): Promise<void> {
 }
 
 async function measureOn(url: string, pace: Pace): Promise<readonly Row[]> {
-  const name = `bench_${randomUUID().slice(0, 8)}`
-  const admin = new pg.Pool({ connectionString: url, max: 1 })
-  await admin.query(`CREATE DATABASE ${name}`)
-  const address = new URL(url)
-  address.pathname = `/${name}`
-  const pool = new pg.Pool({ connectionString: address.href, max: poolMax })
+  const pool = new pg.Pool({ connectionString: url, max: poolMax })
   const idem = createIdempotency({ store: postgresStore({ pool }), sweep: false })
   try {
     await pool.query(tables)
@@ -65,8 +60,6 @@ async function measureOn(url: string, pace: Pace): Promise<readonly Row[]> {
   } finally {
     await idem.close()
     await pool.end()
-    await admin.query(`DROP DATABASE ${name} WITH (FORCE)`)
-    await admin.end()
   }
 }
 
@@ -116,13 +109,5 @@ async function casesOf(pool: pg.Pool, idem: Idempotency<pg.PoolClient>): Promise
 
 export const question: Question = {
   asks: 'operations on the Postgres store against the same work by hand (pg, 16 connections)',
-  async measure(pace) {
-    const server = await provideServer('postgres')
-    if (server.kind === 'none') throw new Error(`There is no PostgreSQL: ${server.reason}`)
-    try {
-      return await measureOn(server.url, pace)
-    } finally {
-      await server.stop()
-    }
-  },
+  measure: (pace) => withPostgres((url) => measureOn(url, pace)),
 }

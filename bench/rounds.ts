@@ -42,6 +42,8 @@ export interface Row {
   readonly cpuMicros?: number
   /** Heap after a collection, for the question about memory. */
   readonly heapMiB?: number
+  /** What else was measured, in words. */
+  readonly note?: string
 }
 
 export interface Question {

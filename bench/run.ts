@@ -4,14 +4,26 @@
  */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { question as dbos } from './dbos.ts'
 import { question as gateway } from './gateway.ts'
+import { question as hotKey } from './hot-key.ts'
 import { question as http } from './http.ts'
 import { question as memory } from './memory.ts'
 import { question as postgres } from './postgres.ts'
+import { question as retention } from './retention.ts'
 import { describeMachine, type Pace, type Question, type Row } from './rounds.ts'
 import { question as sqlite } from './sqlite.ts'
 
-const questions: Readonly<Record<string, Question>> = { sqlite, postgres, http, gateway, memory }
+const questions: Readonly<Record<string, Question>> = {
+  sqlite,
+  postgres,
+  dbos,
+  'hot-key': hotKey,
+  retention,
+  http,
+  gateway,
+  memory,
+}
 
 const paces = {
   full: { quick: false, rounds: 5, caseMs: 400 },
@@ -19,7 +31,7 @@ const paces = {
 } satisfies Record<string, Pace>
 
 function usage(): string {
-  const lines = Object.entries(questions).map(([name, { asks }]) => `  ${name.padEnd(8)} ${asks}`)
+  const lines = Object.entries(questions).map(([name, { asks }]) => `  ${name.padEnd(9)} ${asks}`)
   return ['npm run bench -- <question> [--json file] [--quick]', '', ...lines].join('\n')
 }
 
@@ -70,6 +82,7 @@ const columns: readonly Column[] = [
   ['p99 ms', (row) => row.p99Ms.toFixed(3)],
   ['cpu µs', (row) => row.cpuMicros?.toFixed(0)],
   ['heap MiB', (row) => row.heapMiB?.toFixed(1)],
+  ['note', (row) => row.note],
 ]
 
 function tableOf(rows: readonly Row[]): string {

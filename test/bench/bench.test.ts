@@ -34,10 +34,13 @@ function leftFolders(pid: number): string[] {
   }
 }
 
-const names = ['sqlite', 'postgres', 'http', 'gateway', 'memory']
+const names = ['sqlite', 'postgres', 'dbos', 'hot-key', 'retention', 'http', 'gateway', 'memory']
 
 const someCases: Readonly<Record<string, readonly string[]>> = {
   postgres: ['fresh, by hand', 'replay, lease mode', 'transaction mode', 'one-statement mode'],
+  dbos: ['workflow with one transactional step', 'transaction mode', 'one-statement mode'],
+  'hot-key': ['unrelated, quiet', 'unrelated, while 50 duplicates wait'],
+  retention: ['claims, quiet', 'claims, while the sweep removes'],
   sqlite: ['fresh, by hand', 'fresh, sqliteStore', 'replay, by hand', 'replay, sqliteStore'],
   http: ['express, bare', 'express, fresh key', 'fastify, replay', 'hono, fresh key', 'node, fresh key'],
   gateway: ['bare proxy', 'gateway, no key', 'gateway, fresh key, SQLite'],
