@@ -1,7 +1,7 @@
 /**
  * Turns concurrent verbs into batches.
  *
- * idle  a verb leaves at once, alone, on the store's cheapest path. A third verb in one turn of the event loop
+ * idle  a verb leaves at once, alone, on the store's cheapest path. A third verb while two such are under way
  *       shows that calls overlap: it and what follows in this turn leave together at the end of the turn
  * busy  what is asked in one turn leaves together at its end, one call for each verb. Where a store takes several
  *       flights, a batch leaves as soon as it has `batchGoal` items: the store works on it while this process
@@ -44,8 +44,8 @@ export interface Coalescer {
   read(id: RecordId): Promise<Answer<IdempotencyRecord | undefined>>
 }
 
-/** Verbs that leave alone in one turn: the claim and the settlement of one call whose handler is quick. */
-const leftAloneMax = 2
+/** Verbs that are under way alone: the claim of one call beside the settlement of another. */
+const aloneMax = 2
 
 /** Larger batches save a store little more, and keep it waiting for longer. */
 const batchGoal = 24
@@ -83,30 +83,33 @@ class VerbQueue<Item, Reply> {
   ask(item: Item): Promise<Answer<Reply>> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject })
-      if (this.#coalescer.direct || this.#coalescer.mayLeave(this.#waiting.length)) this.depart()
+      if (this.#coalescer.direct || this.#coalescer.mayLeaveAlone()) this.depart(true)
+      else if (this.#coalescer.mayLeaveEarly(this.#waiting.length)) this.depart(false)
     })
   }
 
-  /** Sends what waits, as far as flights are free. */
-  depart(): void {
+  /** Sends what waits, as far as flights are free. `alone`: without being counted as one of many. */
+  depart(alone: boolean): void {
     const { flightsMax, batchMax } = this.#coalescer
     while (this.#waiting.length > 0 && this.#flights < flightsMax) {
       const batch = this.#waiting.length <= batchMax ? this.#waiting : this.#waiting.slice(0, batchMax)
       this.#waiting = this.#waiting.length <= batchMax ? [] : this.#waiting.slice(batchMax)
       if (batch.length > 1) batch.sort((a, b) => (this.#idOf(a.item) < this.#idOf(b.item) ? -1 : 1))
-      this.#coalescer.left(batch.length)
-      this.#fly(batch)
+      if (!alone) this.#coalescer.left(batch.length)
+      this.#fly(batch, alone)
     }
   }
 
-  #fly(batch: readonly Waiting<Item, Reply>[]): void {
+  #fly(batch: readonly Waiting<Item, Reply>[], alone: boolean): void {
     this.#flights++
+    if (alone) this.#coalescer.alone += 1
     let landed = false
     const land = (): boolean => {
       if (landed) return false
       landed = true
       cancel()
       this.#flights--
+      if (alone) this.#coalescer.alone -= 1
       if (this.#waiting.length > 0) this.#coalescer.scheduleDeparture()
       return true
     }
@@ -167,8 +170,12 @@ interface Shared {
   readonly flightsMax: number
   readonly batchMax: number
   readonly timers: Timers
-  /** Whether what waits for a verb may leave now; otherwise it leaves at the end of the turn. */
-  mayLeave(waiting: number): boolean
+  /** Flights of verbs that left alone. */
+  alone: number
+  /** Whether a verb that was just asked may leave now, by itself. */
+  mayLeaveAlone(): boolean
+  /** Whether so many may leave now; otherwise they leave at the end of the turn. */
+  mayLeaveEarly(waiting: number): boolean
   /** So many items left. */
   left(items: number): void
   scheduleDeparture(): void
@@ -179,19 +186,17 @@ export function createCoalescer(store: IdempotencyStore, timers: Timers): Coales
   const { flightsMax, batchMax, answersInProcess = false } = store.capabilities
   let scheduled = false
   let busy = false
-  let leftAlone = 0
   let leftInTurn = 0
   const shared: Shared = {
     direct: answersInProcess,
     flightsMax,
     batchMax,
     timers,
-    mayLeave(waiting): boolean {
+    alone: 0,
+    mayLeaveAlone: () => !busy && shared.alone < aloneMax,
+    mayLeaveEarly(waiting): boolean {
       shared.scheduleDeparture()
-      if (flightsMax > 1 && waiting >= batchGoal) return true
-      if (busy || leftAlone === leftAloneMax) return false
-      leftAlone += 1
-      return true
+      return flightsMax > 1 && waiting >= batchGoal
     },
     left(items): void {
       leftInTurn += items
@@ -201,10 +206,8 @@ export function createCoalescer(store: IdempotencyStore, timers: Timers): Coales
       scheduled = true
       timers.atTurnEnd(() => {
         scheduled = false
-        leftInTurn -= leftAlone
-        leftAlone = 0
         // Settlements first: they free keys that claims of the same commit may wait for.
-        for (const queue of [settle, claim, supersede, renew, read]) queue.depart()
+        for (const queue of [settle, claim, supersede, renew, read]) queue.depart(false)
         busy = leftInTurn > 1
         leftInTurn = 0
       })
