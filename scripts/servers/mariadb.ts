@@ -34,6 +34,8 @@ export async function startMariadb(): Promise<RunningServer> {
       `--datadir=${data}`,
       `--port=${port}`,
       '--bind-address=127.0.0.1',
+      // One of its own: a server that starts clears away the temporary tables of the others.
+      `--tmpdir=${folder}`,
       `--socket=${join(folder, 'socket')}`,
       `--pid-file=${join(folder, 'pid')}`,
       '--max-connections=200',

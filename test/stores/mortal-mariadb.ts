@@ -45,7 +45,13 @@ export class MortalMariadb {
 
   async start(): Promise<void> {
     const program = requireProgram('mariadbd', folders, 'mariadb-server')
-    const places = [`--datadir=${this.#data}`, `--socket=${this.#socket}`, `--pid-file=${this.#pidFile}`]
+    const places = [
+      `--datadir=${this.#data}`,
+      // One of its own: a server that starts clears away the temporary tables of the others.
+      `--tmpdir=${this.#folder}`,
+      `--socket=${this.#socket}`,
+      `--pid-file=${this.#pidFile}`,
+    ]
     const options = [`--port=${this.port}`, '--bind-address=127.0.0.1', '--skip-name-resolve']
     this.#shell = spawnServer(program, ['--no-defaults', ...places, ...options], this.#account)
     await untilAnswers(this.#shell, async () => {
