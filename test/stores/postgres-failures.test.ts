@@ -67,6 +67,8 @@ function countdown(from: number): { readonly over: Promise<void>; count(): void 
 
 beforeEach(({ skip }) => skip(!hasPostgres, 'no server of postgres'))
 
+const insertText = 'INSERT INTO ledger (key) VALUES ($1)'
+
 describe('a server that is stopped at once', () => {
   test.each([
     [1, 'comes back at once'],
@@ -80,15 +82,19 @@ describe('a server that is stopped at once', () => {
       const keys = newKeys()
       const ended = countdown(endedBefore)
       const stopped = Promise.withResolvers<void>()
-      let running = 0
+      // These are inside when the server stops, and commit into the stop.
+      const held = new Set(keys.slice(-3))
+      const inside = countdown(held.size)
       const place = idem.transaction('place', async (key: string, { tx }) => {
-        await tx.query('INSERT INTO ledger (key) VALUES ($1)', [key])
-        // The others commit into the stop.
-        if (++running > endedBefore + 3 && running % 2 === 0) await stopped.promise
+        await tx.query(insertText, [key])
+        if (held.has(key)) {
+          inside.count()
+          await stopped.promise
+        }
         return key
       })
       const calls = keys.map((key) => endOf(place, key).finally(() => ended.count()))
-      await ended.over
+      await Promise.all([ended.over, inside.over])
       await server.stopAtOnce()
       stopped.resolve()
       if (comesBack === 'comes back at once') await server.start()
@@ -107,6 +113,36 @@ describe('a server that is stopped at once', () => {
       }
       expect(ends).toContain('executed')
       expect(ends.every((end) => end === 'executed')).toBe(false)
+    },
+    60_000,
+  )
+
+  test.each(['comes back at once', 'stays away until all have ended'])(
+    'while statements run, and %s: each has happened or not, and its key says which',
+    async (comesBack) => {
+      const { server, idem, effects } = await rigOf()
+      const place = idem.statement('place', `${insertText} RETURNING key`, (key: string) => [key])
+      const run = (key: string): Promise<unknown> => place.run({ key, principal: 'alice', input: key })
+      await run(randomUUID())
+      const keys = Array.from({ length: 10 }, newKeys).flat()
+      const ended = countdown(keys.length / 4)
+      const calls = keys.map((key) => endOf(place, key).finally(() => ended.count()))
+      await ended.over
+      await server.stopAtOnce()
+      if (comesBack === 'comes back at once') await server.start()
+      const ends = await Promise.all(calls)
+      if (comesBack !== 'comes back at once') await server.start()
+      for (const [at, key] of keys.entries()) {
+        const end = ends[at] as string
+        expect(transactionEnds).toContain(end)
+        const count = await effects(key)
+        if (end === 'executed') expect(count, end).toBe(1)
+        else if (end === 'outcome-unknown') expect(count, end).toBeLessThanOrEqual(1)
+        else expect(count, end).toBe(0)
+        expect(await run(key)).toEqual({ value: [{ key }], replayed: count === 1 })
+        expect(await effects(key)).toBe(1)
+      }
+      expect(ends).toContain('executed')
     },
     60_000,
   )

@@ -139,11 +139,20 @@ export function pgClient<Client extends PgPoolClient>(pool: PgPool<Client>): Pos
 /** What the store uses of `sql` and of its transactions in `postgres` (postgres.js). */
 export interface PostgresJsQueryable {
   // biome-ignore lint: postgres.js types its parameters by the options of the instance
-  unsafe(text: string, values?: any[], options?: { readonly prepare?: boolean }): PostgresJsPending
+  unsafe(text: string, values?: any[], options?: PostgresJsQueryOptions): PostgresJsPending
+}
+
+interface PostgresJsQueryOptions {
+  readonly prepare?: boolean
+  /** Not documented: how `begin` of postgres.js itself learns on which connection it is. */
+  readonly onexecute?: (connection: { onclose?: unknown }) => boolean
 }
 
 interface PostgresJsPending {
   values(): Promise<unknown>
+  cancel?(): unknown
+  /** Where it was sent to. */
+  readonly state?: unknown
 }
 
 export interface PostgresJsReserved extends PostgresJsQueryable {
@@ -162,7 +171,11 @@ export function postgresJsClient<Reserved extends PostgresJsReserved>(
   sql: PostgresJsSql<Reserved>,
 ): PostgresClient<Reserved> {
   const answer = (pending: PostgresJsPending): Promise<unknown> =>
-    inTime(pending.values(), statementMsMax, noAnswer)
+    inTime(pending.values(), statementMsMax, () => {
+      // One that still waits for a connection must not be run once nobody asks for it any more.
+      if (!pending.state) pending.cancel?.()
+      return noAnswer()
+    })
   const run = async (
     on: PostgresJsQueryable,
     text: string,
@@ -181,30 +194,65 @@ export function postgresJsClient<Reserved extends PostgresJsReserved>(
     queryOn: (tx, text, values) => run(tx, text, values),
     async open(): Promise<PostgresSession<Reserved>> {
       const reserved = await sql.reserve()
+      let isLost = false
+      const onexecute = (connection: { onclose?: unknown }): boolean => {
+        connection.onclose = () => {
+          isLost = true
+        }
+        return true
+      }
+      const tx = untilLost(reserved, () => isLost)
       return {
-        tx: reserved,
+        tx,
         connection: undefined,
-        query: (text, values) => run(reserved, text, values),
+        query: (text, values) => run(tx, text, values),
         async script(text): Promise<readonly ScriptResult[]> {
-          return scriptResults(await answer(reserved.unsafe(text)))
+          return scriptResults(await answer(tx.unsafe(text, [], { onexecute })))
         },
-        // postgres.js notices a broken connection itself and gives no way to destroy a sound one.
-        release: () => reserved.release(),
+        // postgres.js takes a broken connection back itself and gives no way to destroy a sound one.
+        release(): void {
+          if (!isLost) reserved.release()
+        },
       }
     },
   }
 }
 
+/**
+ * The handle of a connection for as long as that is open. postgres.js itself would go on with the handle on
+ * whatever connection comes next: outside of the transaction, or inside somebody else's.
+ */
+function untilLost<Reserved extends PostgresJsReserved>(reserved: Reserved, isLost: () => boolean): Reserved {
+  const refuse = (): Promise<never> => {
+    const refused = Promise.reject(new Error('The connection of this transaction was lost.'))
+    refused.catch(ignore)
+    return refused
+  }
+  return new Proxy(reserved, {
+    apply: (handle, self, values) =>
+      isLost() ? refuse() : Reflect.apply(handle as unknown as () => unknown, self, values),
+    get(handle, name) {
+      const sends = name === 'unsafe' || name === 'file'
+      return sends && isLost() ? refuse : Reflect.get(handle, name)
+    },
+  })
+}
+
 type PostgresJsRows = readonly Row[] & { readonly command?: string; readonly count?: number | null }
 
-/** One result is an array of rows, several are an array of those; each carries its command. */
+/**
+ * One result is an array of rows, several are an array of those; each carries its command. Statements that return
+ * no rows are folded into the result before them: it has the first count and the last command.
+ */
 function scriptResults(answer: unknown): readonly ScriptResult[] {
   const results = answer as readonly { readonly command?: string }[] & { readonly command?: string }
   const list = typeof results.command === 'string' ? [results] : results
-  return (list as readonly PostgresJsRows[]).map((rows) => ({
+  const found = (list as readonly PostgresJsRows[]).map((rows) => ({
     affected: rows.count ?? 0,
     command: rows.command,
   }))
+  // The count is of the statement before COMMIT, which has none.
+  return found.at(-1)?.command === 'COMMIT' ? [...found, { affected: 0, command: 'COMMIT' }] : found
 }
 
 /** What the store uses of a transaction of PGlite. */
