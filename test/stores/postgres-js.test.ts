@@ -5,6 +5,7 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { createIdempotency } from '../../src/engine/idempotency.ts'
 import { postgresStore } from '../../src/stores/postgres.ts'
+import { newClaim } from '../../src/verification/store-cases/context.ts'
 import { hasPostgres, postgresDatabase } from '../servers.ts'
 
 const insertText = 'INSERT INTO ledger (key) VALUES ($1)'
@@ -63,6 +64,25 @@ describe('a connection that ends under the handler', () => {
     expect(await place.run(call)).toEqual({ value: key, replayed: false })
     expect(await place.run(call)).toEqual({ value: key, replayed: true })
     expect(await effects(key)).toBe(1)
+  })
+})
+
+test('an instance without fetch_types is refused where a connection has to be reserved, and serves otherwise', async () => {
+  const whole = postgres(url, { max: 1, onnotice: () => {} })
+  const bare = postgres(url, { max: 1, fetch_types: false })
+  onTestFinished(async () => {
+    await whole.end({ timeout: 1 })
+    await bare.end({ timeout: 1 })
+  })
+  const table = 'bare_records'
+  const store = postgresStore({ sql: bare, table })
+  await expect(store.ready()).rejects.toMatchObject({ code: 'option-invalid', option: 'sql' })
+  await postgresStore({ sql: whole, table }).ready()
+  expect((await store.claim([newClaim()])).replies).toEqual([{ kind: 'claimed' }])
+  const order = createIdempotency({ store, sweep: false }).transaction('order', () => 1)
+  await expect(order.run({ key: 'k', principal: 'alice', input: 1 })).rejects.toMatchObject({
+    code: 'option-invalid',
+    option: 'sql',
   })
 })
 

@@ -2,6 +2,7 @@
  * What the store uses of each client library, and how it uses it. A transaction pooler may stand in between:
  * settings are local to a transaction, and names of statements are used only for as long as they are known.
  */
+import { InvalidOptionError } from '../../core/errors.ts'
 import { inTime } from './in-time.ts'
 import { namedWherePossible } from './names.ts'
 
@@ -163,7 +164,7 @@ export interface PostgresJsReserved extends PostgresJsQueryable {
 export interface PostgresJsSql<Reserved extends PostgresJsReserved = PostgresJsReserved>
   extends PostgresJsQueryable {
   reserve(): Promise<Reserved>
-  readonly options?: { readonly max?: number; readonly prepare?: boolean }
+  readonly options?: { readonly max?: number; readonly prepare?: boolean; readonly fetch_types?: boolean }
 }
 
 /** The client for postgres.js. */
@@ -193,6 +194,13 @@ export function postgresJsClient<Reserved extends PostgresJsReserved>(
     ),
     queryOn: (tx, text, values) => run(tx, text, values),
     async open(): Promise<PostgresSession<Reserved>> {
+      // Without, its `reserve` never resolves on a new connection, and leaves that connection to nobody.
+      if (sql.options?.fetch_types === false) {
+        throw new InvalidOptionError(
+          'sql',
+          'must leave fetch_types on, for transactions and to make the table',
+        )
+      }
       const reserved = await sql.reserve()
       let isLost = false
       const onexecute = (connection: { onclose?: unknown }): boolean => {
