@@ -6,13 +6,20 @@ import { toMilliseconds } from '../core/duration.ts'
 import { InvalidOptionError, MalformedKeyError, UnsupportedInputError } from '../core/errors.ts'
 import { valueFingerprint } from '../core/fingerprint.ts'
 import { checkKey } from '../core/key.ts'
+import { refuseUnknownOptions } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Fingerprint } from '../core/record.ts'
 import type { Runtime } from '../core/runtime.ts'
 import { checkPrincipal, principalTag, recordId } from '../core/scope.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import { type IdempotencyStore, joinsTransaction, type TransactionalStore } from '../core/store.ts'
-import { checkName, checkStatement, type OperationArguments, readArguments } from './arguments.ts'
+import {
+  checkName,
+  checkStatement,
+  checkValues,
+  type OperationArguments,
+  readArguments,
+} from './arguments.ts'
 import type { BeginRequest, Begun, Reconcile } from './attempt.ts'
 import { createCoalescer } from './coalescer.ts'
 import type { Flights } from './flights.ts'
@@ -33,13 +40,7 @@ import {
   resultOfNotRun,
   type TransactionRun,
 } from './operation.ts'
-import {
-  type Policy,
-  type PolicyOptions,
-  policyOptionNames,
-  refuseUnknownOptions,
-  resolvePolicy,
-} from './policy.ts'
+import { type Policy, type PolicyOptions, policyOptionNames, resolvePolicy } from './policy.ts'
 import type { Call } from './rounds.ts'
 import {
   type CompressionOptions,
@@ -329,7 +330,7 @@ export function createIdempotency<Tx>(
         throw new InvalidOptionError('store', `runs no statements (${store.name}); use transaction() instead`)
       }
       return operationOf(name, async (operation) => {
-        const statement = { text, values: values(operation.input) }
+        const statement = { text, values: checkValues(values(operation.input)) }
         const call = operationCall(name, given, policy, operation)
         return resultOfTransacted<Row[]>(await transactStatement(call, joined, statement))
       })

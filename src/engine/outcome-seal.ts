@@ -3,6 +3,7 @@
  * outcome that is written or read goes through here, in both modes and over every store.
  */
 import { InvalidOptionError, UnreadableOutcomeError } from '../core/errors.ts'
+import { refuseUnknownOptions } from '../core/options.ts'
 import { decodeOutcome, type Outcome } from '../core/outcome.ts'
 import type { RecordId } from '../core/record.ts'
 import type { Sealing } from '../core/runtime.ts'
@@ -14,7 +15,6 @@ import {
   readSealHead,
   writeSealHead,
 } from '../core/sealed-outcome.ts'
-import { refuseUnknownOptions } from './policy.ts'
 
 /** Keys for outcomes at rest. */
 export interface EncryptionOptions {

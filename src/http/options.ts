@@ -2,8 +2,9 @@
 import { InvalidOptionError } from '../core/errors.ts'
 import type { BodyComparison } from '../core/fingerprint.ts'
 import type { KeySyntax } from '../core/key.ts'
+import { refuseUnknownOptions } from '../core/options.ts'
 import type { Idempotency } from '../engine/idempotency.ts'
-import { type Policy, type PolicyOptions, policyOptionNames, refuseUnknownOptions } from '../engine/policy.ts'
+import { type Policy, type PolicyOptions, policyOptionNames } from '../engine/policy.ts'
 import { errorsPage } from './problem.ts'
 
 /** The part of an instance that HTTP needs; any `Idempotency` fits. */

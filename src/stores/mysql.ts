@@ -68,6 +68,7 @@ import {
   supersede,
   type VerbRunner,
 } from './mysql/verbs.ts'
+import { refuseUnknownOptions } from '../core/options.ts'
 import { readTableName, type TableName } from '../core/table-name.ts'
 
 export type {
@@ -112,6 +113,7 @@ export interface MysqlStore<Tx> extends TransactionalStore<Tx> {
 }
 
 const tableDefault = 'retrysafe_records'
+const optionNames = ['pool', 'mariadb', 'table', 'migrate', 'isolation', 'transactions']
 const isolations: readonly string[] = ['read committed', 'repeatable read', 'serializable']
 
 /**
@@ -139,6 +141,7 @@ export function mysqlStore(
   options: MysqlPool<Mysql2PoolConnection, MariadbPoolConnection> &
     MysqlCommonOptions & { readonly transactions?: TransactionOpener<unknown> },
 ): MysqlStore<unknown> {
+  refuseUnknownOptions('mysqlStore', options, optionNames)
   const { table = tableDefault, migrate: mode = 'auto', isolation = 'read committed' } = options
   if (mode !== 'auto' && mode !== 'check') {
     throw new InvalidOptionError('migrate', "must be 'auto' or 'check'", mode)

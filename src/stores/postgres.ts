@@ -6,6 +6,7 @@ import { type Duration, toMilliseconds } from '../core/duration.ts'
 import { ClosedError, InvalidOptionError, StoreError } from '../core/errors.ts'
 import { jsonOutcomePrefix } from '../core/outcome.ts'
 import type { IdempotencyRecord, RecordId } from '../core/record.ts'
+import { refuseUnknownOptions } from '../core/options.ts'
 import { isSqlTransaction, type SqlTransaction, type TransactionOpener } from '../core/sql.ts'
 import type {
   Claim,
@@ -127,6 +128,7 @@ export interface PostgresStore<Tx> extends TransactionalStore<Tx> {
 }
 
 const tableDefault = 'retrysafe_records'
+const optionNames = ['pool', 'sql', 'pglite', 'table', 'migrate', 'isolation', 'idleTimeout', 'transactions']
 const isolations: readonly string[] = ['read committed', 'repeatable read', 'serializable']
 
 /**
@@ -157,6 +159,7 @@ export function postgresStore(
   options: PostgresConnection<PgPoolClient, PostgresJsReserved, PgliteTransaction> &
     PostgresCommonOptions & { readonly transactions?: TransactionOpener<unknown> },
 ): PostgresStore<unknown> {
+  refuseUnknownOptions('postgresStore', options, optionNames)
   const { table = tableDefault, migrate: mode = 'auto', isolation = 'read committed', idleTimeout } = options
   if (mode !== 'auto' && mode !== 'check') {
     throw new InvalidOptionError('migrate', "must be 'auto' or 'check'", mode)
@@ -219,27 +222,28 @@ export function postgresSchemaSql({ table = tableDefault }: PostgresTableOptions
 function clientOf(
   options: PostgresConnection<PgPoolClient, PostgresJsReserved, PgliteTransaction>,
 ): PostgresClient<unknown> {
-  const given = ['pool', 'sql', 'pglite'].filter(
-    (name) => (options as Record<string, unknown>)[name] !== undefined,
-  )
-  if (given.length !== 1)
+  const { pool, sql, pglite } = options as {
+    readonly pool?: PgPool | null
+    readonly sql?: PostgresJsSql | null
+    readonly pglite?: PgliteDatabase | null
+  }
+  if ([pool, sql, pglite].filter((given) => given !== undefined).length !== 1)
     throw new InvalidOptionError('pool', 'or sql or pglite must be given, and only one of them')
-  if ('pool' in options) {
-    if (typeof options.pool.connect !== 'function') {
-      throw new InvalidOptionError('pool', 'must be a Pool of pg', options.pool)
+  if (pool !== undefined) {
+    if (typeof pool?.connect !== 'function')
+      throw new InvalidOptionError('pool', 'must be a Pool of pg', pool)
+    return pgClient(pool) as PostgresClient<unknown>
+  }
+  if (sql !== undefined) {
+    if (typeof sql?.reserve !== 'function') {
+      throw new InvalidOptionError('sql', 'must be the sql function of postgres (postgres.js)', sql)
     }
-    return pgClient(options.pool) as PostgresClient<unknown>
+    return postgresJsClient(sql) as PostgresClient<unknown>
   }
-  if ('sql' in options) {
-    if (typeof options.sql.reserve !== 'function') {
-      throw new InvalidOptionError('sql', 'must be the sql function of postgres (postgres.js)', options.sql)
-    }
-    return postgresJsClient(options.sql) as PostgresClient<unknown>
+  if (typeof pglite?.transaction !== 'function') {
+    throw new InvalidOptionError('pglite', 'must be a PGlite database', pglite)
   }
-  if (typeof options.pglite.transaction !== 'function') {
-    throw new InvalidOptionError('pglite', 'must be a PGlite database', options.pglite)
-  }
-  return pgliteClient(options.pglite) as PostgresClient<unknown>
+  return pgliteClient(pglite) as PostgresClient<unknown>
 }
 
 interface Parts {

@@ -10,6 +10,7 @@
 import { type Duration, toMilliseconds } from '../core/duration.ts'
 import { ClosedError, InvalidOptionError, isIdempotencyError } from '../core/errors.ts'
 import type { IdempotencyRecord, RecordId } from '../core/record.ts'
+import { refuseUnknownOptions } from '../core/options.ts'
 import { isSqlTransaction, type SqlTransaction } from '../core/sql.ts'
 import type { Clock } from '../core/runtime.ts'
 import type {
@@ -105,6 +106,7 @@ const tableDefault = 'retrysafe_records'
  * const store = sqliteStore({ open: () => new Database('shop.db') }) // better-sqlite3
  */
 export function sqliteStore(options: SqliteStoreOptions): SqliteStore {
+  refuseUnknownOptions('sqliteStore', options, ['file', 'open', 'table', 'busyMsMax', 'clock'])
   const { busyMsMax = busyMsMaxDefault, clock = Date } = options
   const { opener, table } = checkedOptions(options)
   return new SqliteFileStore(opener, table, toMilliseconds('busyMsMax', busyMsMax, { min: 1 }), clock)

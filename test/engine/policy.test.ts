@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { InvalidOptionError } from '../../src/core/errors.ts'
 import { createIdempotency } from '../../src/engine/idempotency.ts'
-import { defaultPolicy, refuseUnknownOptions, resolvePolicy } from '../../src/engine/policy.ts'
+import { refuseUnknownOptions } from '../../src/core/options.ts'
+import { defaultPolicy, resolvePolicy } from '../../src/engine/policy.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 
 describe('policy options', () => {

@@ -143,10 +143,13 @@ describe('the option', () => {
       3,
       ['serializable'],
     ].map((isolation) => ['isolation', { isolation }] as const),
+    ['postgresStore.isolaton', { isolaton: 'serializable' }],
+    ['mysqlStore.isolaton', { isolaton: 'serializable' }],
   ]
 
   test.each(['postgres', 'mysql'] as const)('of a store of %s is refused where it is wrong', (name) => {
     for (const [option, given] of cases) {
+      if (option.includes('.') && !option.startsWith(name)) continue
       expect(() => makers[name](given), inspect(given)).toThrow(
         expect.objectContaining({ code: 'option-invalid', option }),
       )
@@ -182,6 +185,10 @@ describe('the option', () => {
     ['postgres', { sql: {} }],
     ['postgres', { pool: new EventEmitter(), sql: () => {} }],
     ['postgres', { pglite: {} }],
+    ['postgres', { pool: null }],
+    ['postgres', { sql: null }],
+    ['postgres', { pglite: null }],
+    ['postgres', {}],
     ['mysql', { pool: {} }],
     ['mysql', { pool: null }],
     ['mysql', { pool: undefined }],
@@ -419,6 +426,16 @@ describe.each(['postgres', 'mysql'] as const)('a store of %s', (name) => {
   })
 })
 
+test('a sweep of Postgres is not ended by a row of a time that fits no minute', async () => {
+  const { store, damage } = await subjects.postgres()
+  const [due, bad, live] = [newClaim(), newClaim(), newClaim()]
+  await store.claim([due, bad, live])
+  await damage(due.token, 'live_until = 1, kept_until = 1, sweep_minute = 2')
+  await damage(bad.token, 'kept_until = 253402300799000, sweep_minute = 1')
+  for (let batch = 0; batch < 3; batch++) await store.sweep(100)
+  expect((await store.read([due.id, live.id])).replies).toMatchObject([undefined, { token: live.token }])
+})
+
 describe('a sweep of MySQL', () => {
   test.each([
     'live_until = 9223372036854775807, kept_ms = 9223372036854775807',
@@ -436,41 +453,43 @@ describe('a sweep of MySQL', () => {
 })
 
 describe('values of a statement', () => {
-  test('that MySQL would write as something else are refused, and nothing is left', async () => {
-    const { idem, insert, written, store } = await subjects.mysql()
-    const wrong = [
-      undefined,
-      Number.NaN,
-      Number.POSITIVE_INFINITY,
-      new Date(Number.NaN),
-      'a\ud800',
-      Symbol('a'),
-      () => 1,
-      {},
-      [],
-      ['a', 'b'],
-      new Map(),
-      new String('a'),
-      { toPostgres: () => '1' },
-      { toSqlString: () => '1); DROP TABLE orders' },
-    ]
-    for (const value of wrong) {
-      const order = idem.statement('order', insert, () => [value])
-      await expect(
-        order.run({ key: randomUUID(), principal: 'alice', input: 1 }),
-        inspect(value),
-      ).rejects.toMatchObject({ code: 'option-invalid', option: 'values' })
-    }
-    for (const values of [undefined, null, 'ab', {}, 7] as never[]) {
-      const order = idem.statement('order', insert, () => values)
-      await expect(
-        order.run({ key: randomUUID(), principal: 'alice', input: 1 }),
-        inspect(values),
-      ).rejects.toMatchObject({ code: 'option-invalid', option: 'values' })
-    }
-    expect(await written()).toEqual([])
-    expect((await store.list({ limit: 10 })).records).toEqual([])
-  })
+  test.each(['postgres', 'mysql'] as const)(
+    'that a client of %s would write as something else are refused, and nothing is left',
+    async (name) => {
+      const { idem, insert, written, store } = await subjects[name]()
+      const wrong = [
+        undefined,
+        Number.NaN,
+        Number.POSITIVE_INFINITY,
+        new Date(Number.NaN),
+        'a\ud800',
+        Symbol('a'),
+        () => 1,
+        ...(name === 'mysql' ? [{}, [], ['a', 'b']] : [[undefined], { a: Number.NaN }]),
+        new Map(),
+        new String('a'),
+        { toPostgres: () => '1' },
+        { toSqlString: () => '1); DROP TABLE orders' },
+        { deep: { toPostgres: () => '1' } },
+      ]
+      for (const value of wrong) {
+        const order = idem.statement('order', insert, () => [value])
+        await expect(
+          order.run({ key: randomUUID(), principal: 'alice', input: 1 }),
+          inspect(value),
+        ).rejects.toMatchObject({ code: 'option-invalid', option: 'values' })
+      }
+      for (const values of [undefined, null, 'ab', {}, 7] as never[]) {
+        const order = idem.statement('order', insert, () => values)
+        await expect(
+          order.run({ key: randomUUID(), principal: 'alice', input: 1 }),
+          inspect(values),
+        ).rejects.toMatchObject({ code: 'option-invalid', option: 'values' })
+      }
+      expect(await written()).toEqual([])
+      expect((await store.list({ limit: 10 })).records).toEqual([])
+    },
+  )
 
   test('with a NUL are the database’s own error on Postgres, and text on MySQL', async () => {
     for (const name of ['postgres', 'mysql'] as const) {

@@ -28,8 +28,8 @@ const nowMs = "floor(date_part('epoch', statement_timestamp()) * 1000)::bigint"
 const columnNames =
   'created_at, settled_at, live_until, kept_until, fence, sweep_minute, phase, id, token, fingerprint, principal_tag, operation, outcome'
 
-/** Minutes since 1970; the sweep looks for rows by it. */
-const minuteOf = (ms: string): string => `((${ms}) / 60000)::int`
+/** Minutes since 1970, as far as the column reaches; the sweep looks for rows by it. */
+const minuteOf = (ms: string): string => `least((${ms}) / 60000, 2147483647)::int`
 
 export interface Statements {
   /** id, token, fingerprint, principal tag, operation, lease, retention; one of each */
