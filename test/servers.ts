@@ -22,8 +22,21 @@ export async function postgresDatabase(): Promise<string> {
 }
 
 /** The address of a new, empty database. */
-export async function mariadbDatabase(): Promise<string> {
-  const url = new URL(inject('servers').mariadb)
+export function mariadbDatabase(): Promise<string> {
+  return databaseOf(inject('servers').mariadb)
+}
+
+/** MySQL is on no Debian that the tests install from: it is tested where an address is given. */
+const mysqlUrl = process.env['RETRYSAFE_MYSQL_URL'] ?? ''
+export const hasMysql: boolean = mysqlUrl !== ''
+
+/** The address of a new, empty database. */
+export function mysqlDatabase(): Promise<string> {
+  return databaseOf(mysqlUrl)
+}
+
+async function databaseOf(server: string): Promise<string> {
+  const url = new URL(server)
   const name = newName()
   const connection = await mysql.createConnection(url.href)
   await connection.query(`CREATE DATABASE ${name}`)
