@@ -2,9 +2,12 @@
  * Short runs with a fixed seed, and with one from the environment: `CHAOS_SEED=7 npx vitest run test/chaos`. The
  * long ones are `npm run chaos`.
  */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { hasMariadb, hasPostgres } from '../servers.ts'
 import { runChaos, summary } from './chaos.ts'
+
+// A run starts a server and three processes, and restarts them many times.
+vi.setConfig({ testTimeout: 180_000 })
 
 /** Two rounds of all kinds. */
 const faultsMax = 14

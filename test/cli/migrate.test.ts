@@ -10,13 +10,16 @@ import { getTableConfig as sqliteTableConfig } from 'drizzle-orm/sqlite-core'
 import knexOf from 'knex'
 import mysql from 'mysql2/promise'
 import pg from 'pg'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { mysqlStore } from '../../src/stores/mysql.ts'
 import { postgresStore } from '../../src/stores/postgres.ts'
 import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { hasMariadb, hasPostgres, mariadbDatabase, postgresDatabase } from '../servers.ts'
 import { generateClient } from '../transactions/prisma-client.ts'
 import { emptyFolder, run, start } from './program.ts'
+
+// Most tests start several processes one after the other.
+vi.setConfig({ testTimeout: 120_000 })
 
 const root = resolve(import.meta.dirname, '../..')
 
