@@ -88,16 +88,12 @@ export function outcomeSeal(
     },
 
     open(id, stored): Outcome {
-      if (!isSealed(stored)) {
-        if (cipher !== undefined && !cipher.acceptPlain) {
-          throw new UnreadableOutcomeError('it is not encrypted, and encryption.acceptPlain is not set')
-        }
-        return decodeOutcome(stored)
-      }
-      const { compressed, plainBytes, encryption: sealed, headBytes } = readSealHead(stored)
-      if (sealed === undefined && cipher !== undefined && !cipher.acceptPlain) {
+      const head = isSealed(stored) ? readSealHead(stored) : undefined
+      if (cipher !== undefined && !cipher.acceptPlain && head?.encryption === undefined) {
         throw new UnreadableOutcomeError('it is not encrypted, and encryption.acceptPlain is not set')
       }
+      if (head === undefined) return decodeOutcome(stored)
+      const { compressed, plainBytes, encryption: sealed, headBytes } = head
       if (plainBytes > plainBytesMax) throw new UnreadableOutcomeError(`it is over ${plainBytesMax} bytes`)
       let octets: Uint8Array | undefined = stored.subarray(headBytes)
       if (sealed !== undefined) {
