@@ -8,8 +8,8 @@
  *       makes the next one. Idle again after a turn in which one verb left or none
  *
  * What arrives while all flights are under way leaves as the next batch. Ids are sorted within a batch, so that
- * two processes lock rows in the same order. A flight without an answer is given up after `flightMsMax` as lost; a late answer
- * is dropped, and the token tells later what it did.
+ * two processes lock rows in the same order. A flight without an answer is given up after `flightMsMax` as lost;
+ * a late answer is dropped, and the token tells later what it did.
  */
 import { StoreError } from '../core/errors.ts'
 import type { IdempotencyRecord, RecordId } from '../core/record.ts'

@@ -18,7 +18,7 @@ import type {
   TransactionalStore,
   TransactionVerdict,
 } from '../core/store.ts'
-import type { IdempotencyRecord } from '../core/record.ts'
+import { type IdempotencyRecord, removableFrom } from '../core/record.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import { decide } from '../core/transitions.ts'
 import { contest, singly } from './contest.ts'
@@ -261,8 +261,9 @@ async function resolveUnknownCommit(
       }
       const decision = decide(record, claimer, now)
       if (decision.kind !== 'supersede') return undefined
-      // An outcome that was unknown before stays unknown.
-      const wasUnknown = record.phase === 'running' || record.phase === 'unknown'
+      // An outcome that was unknown before stays unknown, for as long as it would have.
+      const wasUnknown =
+        now < removableFrom(record) && (record.phase === 'running' || record.phase === 'unknown')
       handBack = wasUnknown
         ? { id, token: probe.token, to: 'unknown', retentionMs: call.policy.retentionMs }
         : released

@@ -65,13 +65,13 @@ export interface Mysql2Queryable {
  * @example const { row } = await insertOnce(mysql2Executor(pool), { table, key, values })
  */
 export function mysql2Executor(db: Mysql2Queryable): SqlExecutor {
-  return {
+  return remembered(db, {
     dialect: 'mysql',
     async query(text, values): Promise<SqlResult> {
       const [answer] = await db.execute(text, [...values])
       return rowsOrHeader(answer)
     },
-  }
+  })
 }
 
 /** What is used of a pool or connection of `mariadb`. */
@@ -81,10 +81,19 @@ export interface MariadbQueryable {
 
 /** @example const { row } = await insertOnce(mariadbExecutor(pool), { table, key, values }) */
 export function mariadbExecutor(db: MariadbQueryable): SqlExecutor {
-  return {
+  return remembered(db, {
     dialect: 'mysql',
     query: async (text, values) => rowsOrHeader(await db.execute(text, [...values])),
-  }
+  })
+}
+
+/** One executor for each pool: what was found out about its tables is asked for once. */
+const executors = new WeakMap<object, SqlExecutor>()
+
+function remembered(db: object, made: SqlExecutor): SqlExecutor {
+  const known = executors.get(db) ?? made
+  executors.set(db, known)
+  return known
 }
 
 function rowsOrHeader(answer: unknown): SqlResult {

@@ -100,8 +100,8 @@ describe('coalescer', () => {
       await runtime.settle()
       expect(flights.reduce((sum, flight) => sum + flight.claims.length, 0)).toBe(60)
       // What left early counts: the next turn is busy too.
-      const next = ['a', 'b'].map((id) => coalescer.claim(claimOf(id)))
       const before = flights.length
+      const next = ['a', 'b'].map((id) => coalescer.claim(claimOf(id)))
       expect(flights.length).toBe(before)
       for (const flight of flights) flight.land()
       await runtime.settle()

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { OutcomeUnknownError, StoreError } from '../../src/core/errors.ts'
 import { valueFingerprint } from '../../src/core/fingerprint.ts'
-import type { Fingerprint } from '../../src/core/record.ts'
+import { type Fingerprint, removableFrom } from '../../src/core/record.ts'
 import type { TransactionalStore, TransactionEnd } from '../../src/core/store.ts'
 import { createIdempotency, type Idempotency } from '../../src/engine/idempotency.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
@@ -246,6 +246,29 @@ describe('a commit without an answer', () => {
     expect(await lost.attempt(call)).toEqual({ kind: 'unknown' })
     expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: false })
     expect([asked, orders()]).toEqual([['asked', 'asked'], ['A1']])
+  })
+
+  test('over an unknown outcome that is past its retention leaves the key free', async () => {
+    const begun = await idem.begin({
+      key: call.key,
+      principal: call.principal,
+      scope: 'order',
+      operation: 'order',
+      fingerprint: fingerprintOfCall(),
+      policy: idem.policy({ retention: 1 }),
+    })
+    if (begun.kind !== 'run') throw new Error(begun.kind)
+    await begun.attempt.unknown()
+    const isOver = async (): Promise<boolean> => {
+      const { now, replies } = await store.read([begun.attempt.id])
+      return replies[0] === undefined || now >= removableFrom(replies[0])
+    }
+    await expect.poll(isOver).toBe(true)
+    breakCommit(false)
+    const order = idem.transaction('order', { onUnknown: 'hold' }, (input: Order, { tx }) => place(tx, input))
+    await expect(order.run(call)).rejects.toMatchObject({ code: 'not-applied' })
+    expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: false })
+    expect(orders()).toEqual(['A1'])
   })
 
   test('with the store away is unknown, and the same key finds the truth later', async () => {

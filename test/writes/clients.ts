@@ -12,6 +12,7 @@ import postgres from 'postgres'
 import type { SqlDialect, SqlExecutor } from '../../src/core/sql.ts'
 import {
   mariadbExecutor,
+  type Mysql2Queryable,
   mysql2Executor,
   pgExecutor,
   pgliteExecutor,
@@ -72,6 +73,20 @@ async function mariadbUrl(): Promise<string> {
   await connection.query(tables.mysql)
   await connection.end()
   return url
+}
+
+/** A pool of mysql2 that notes what it is asked. */
+export async function countedPool(): Promise<{
+  pool: Mysql2Queryable & { readonly asked: string[] }
+  end(): Promise<void>
+}> {
+  const pool = mysql.createPool({ uri: await mariadbUrl(), connectionLimit: 1 })
+  const asked: string[] = []
+  const execute = (text: string, values: never): Promise<[unknown, unknown]> => {
+    asked.push(text)
+    return pool.execute(text, values)
+  }
+  return { pool: { asked, execute }, end: () => pool.end() }
 }
 
 export const libraries: Readonly<Record<string, Library>> = {
