@@ -151,7 +151,11 @@ export interface Idempotency<Tx = never> extends AsyncDisposable {
   /** SHA-256, or its keyed form where a secret is set. */
   readonly digest: Digest
   readonly store: IdempotencyStore
-  /** Sweeps now, at most `limit` records (default 10,000); resolves to how many were removed. */
+  /**
+   * Sweeps now, at most `limit` records (default 10,000); resolves to how many were removed.
+   *
+   * @throws InvalidOptionError when the limit is no whole number from 1
+   */
   sweep(limit?: number): Promise<number>
   /** Refuses new calls, ends all waiting, and closes the store once running attempts have settled. */
   close(): Promise<void>

@@ -8,6 +8,7 @@
  *
  * Any number of processes may sweep one store. One that is killed leaves a batch done or not done.
  */
+import { InvalidOptionError } from '../core/errors.ts'
 import type { Cancel, Runtime } from '../core/runtime.ts'
 import type { IdempotencyStore } from '../core/store.ts'
 import { report } from './events.ts'
@@ -61,6 +62,10 @@ export function startSweeper(
         isBehind = await turn()
       } catch (error) {
         isBehind = false
+        // What failed may have been too much for a time limit of the server, and would fail again as it is.
+        size = smaller(size)
+        // A batch that is under way when the store closes is cut off by that.
+        if (closed) return
         report('store-error', () => ({ verb: 'sweep', error }))
       }
     }
@@ -92,13 +97,24 @@ export function startSweeper(
 }
 
 function nextSize(size: number, tookMs: number): number {
-  if (tookMs > batchMsGoal * 2) return Math.max(batchRange.least, Math.floor(size / 2))
+  if (tookMs > batchMsGoal * 2) return smaller(size)
   if (tookMs < batchMsGoal / 2) return Math.min(batchRange.most, size * 2)
   return size
 }
 
-/** Sweeps at once until nothing is left or so many are removed; resolves to how many were removed. */
+function smaller(size: number): number {
+  return Math.max(batchRange.least, Math.floor(size / 2))
+}
+
+/**
+ * Sweeps at once until nothing is left or so many are removed; resolves to how many were removed.
+ *
+ * @throws InvalidOptionError when the limit is no whole number from 1
+ */
 export async function sweepNow(store: IdempotencyStore, limit: number = sweepLimitDefault): Promise<number> {
+  if (!Number.isSafeInteger(limit) || limit < 1) {
+    throw new InvalidOptionError('limit', 'must be a whole number from 1', limit)
+  }
   let removed = 0
   for (let left = limit; left > 0; left -= batchMax) {
     const swept = await store.sweep(Math.min(batchMax, left))

@@ -1,20 +1,16 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import mysql from 'mysql2/promise'
-import pg from 'pg'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { StoreError } from '../../src/core/errors.ts'
+import { InvalidOptionError, StoreError } from '../../src/core/errors.ts'
 import type { IdempotencyStore, SweepReply } from '../../src/core/store.ts'
-import { createIdempotency } from '../../src/engine/idempotency.ts'
-import { batchMsGoal, batchRange, behindPart, startSweeper, turnPart } from '../../src/engine/sweeper.ts'
+import { onEvent } from '../../src/engine/events.ts'
+import {
+  batchMsGoal,
+  batchRange,
+  behindPart,
+  startSweeper,
+  sweepNow,
+  turnPart,
+} from '../../src/engine/sweeper.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
-import { mysqlStore } from '../../src/stores/mysql.ts'
-import { postgresStore } from '../../src/stores/postgres.ts'
-import { statementsFor } from '../../src/stores/postgres/statements.ts'
-import { sqliteStore } from '../../src/stores/sqlite.ts'
-import { newClaim } from '../../src/verification/store-cases/context.ts'
-import { hasMariadb, hasPostgres, mariadbDatabase, postgresDatabase } from '../servers.ts'
 import { type ManualRuntime, manualRuntime } from './manual-runtime.ts'
 
 const everyMs = 60_000
@@ -104,6 +100,61 @@ describe('the sweeper', () => {
     expect(runtime.pendingTimers()).toBe(0)
   })
 
+  test('stops at once in the middle of a batch, and reports no failure that comes of closing', async () => {
+    const failures: unknown[] = []
+    onTestFinished(onEvent('store-error', (event) => failures.push(event)))
+    const batch = Promise.withResolvers<SweepReply>()
+    store.sweep = (limit) => {
+      asked.push(limit)
+      return batch.promise
+    }
+    const sweeper = startSweeper(store, runtime, everyMs)
+    await runtime.advance(everyMs)
+    sweeper.close()
+    batch.reject(new StoreError('permanent', 'closed'))
+    await runtime.advance(everyMs * 5)
+    expect([asked, failures, runtime.pendingTimers()]).toEqual([[500], [], 0])
+  })
+
+  test('pauses for half to one and a half of what the batch took', async () => {
+    for (const [fraction, part] of [
+      [0, 0.5],
+      [0.5, 1],
+      [0.999, 1.499],
+    ] as const) {
+      const began: number[] = []
+      const slow: IdempotencyStore = {
+        ...store,
+        sweep(limit): Promise<SweepReply> {
+          began.push(runtime.clock.monotonic())
+          const reply = { removed: limit, entombed: 0, more: true }
+          return new Promise((resolve) => runtime.timers.after(tookMs, () => resolve(reply)))
+        },
+      }
+      const random = { ...runtime.random, fraction: () => fraction }
+      const sweeper = startSweeper(slow, { ...runtime, random }, everyMs)
+      await runtime.advance(everyMs * 1.5 + tookMs * 4)
+      sweeper.close()
+      const [first = 0, second = 0] = began
+      expect(second - first).toBeCloseTo(tookMs + tookMs * part, 3)
+      await runtime.advance(everyMs)
+    }
+  })
+
+  test('tries less at a time after a failure, which it reports', async () => {
+    const failures: string[] = []
+    onTestFinished(onEvent('store-error', ({ verb }) => failures.push(verb)))
+    store.sweep = async (limit) => {
+      asked.push(limit)
+      throw new StoreError('transient', 'took too long')
+    }
+    const sweeper = startSweeper(store, runtime, everyMs)
+    await runtime.advance(everyMs * 4)
+    expect(asked).toEqual([500, 250, 125, batchRange.least])
+    expect(failures).toEqual(['sweep', 'sweep', 'sweep', 'sweep'])
+    sweeper.close()
+  })
+
   test('comes again after a failure', async () => {
     const { sweep } = store
     store.sweep = async () => {
@@ -112,7 +163,7 @@ describe('the sweeper', () => {
     }
     const sweeper = startSweeper(store, runtime, everyMs)
     await runtime.advance(everyMs * 2 + tookMs)
-    expect(asked).toEqual([500])
+    expect(asked).toEqual([250])
     sweeper.close()
   })
 
@@ -137,92 +188,24 @@ describe('the sweeper', () => {
   })
 })
 
-describe('two sweeps of one store at once, one of them killed', () => {
-  const count = 2_000
-  const expired = () => newClaim({ leaseMs: 1, retentionMs: 1 })
+describe('a sweep that is asked for', () => {
+  beforeEach(() => {
+    store.sweep = async (limit) => {
+      asked.push(limit)
+      return { removed: limit, entombed: 0, more: true }
+    }
+  })
 
-  interface Opened {
-    readonly store: IdempotencyStore
-    /** Ends the connection that sweeps. */
-    kill?(): Promise<unknown>
-  }
+  test('stops at its limit', async () => {
+    expect(await sweepNow(store, 1_200)).toBe(1_200)
+    expect(asked).toEqual([500, 500, 200])
+  })
 
-  const stores: Record<string, { available: boolean; open(): Promise<Opened> }> = {
-    SQLite: {
-      available: true,
-      async open() {
-        const folder = mkdtempSync(join(tmpdir(), 'retrysafe-sweep-'))
-        onTestFinished(() => rmSync(folder, { recursive: true }))
-        return { store: sqliteStore({ file: join(folder, 'records.db') }) }
-      },
+  test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '10'])(
+    'refuses the limit %s',
+    async (limit) => {
+      await expect(sweepNow(store, limit as number)).rejects.toThrow(InvalidOptionError)
+      expect(asked).toEqual([])
     },
-    Postgres: {
-      available: hasPostgres,
-      async open() {
-        const pool = new pg.Pool({ connectionString: await postgresDatabase(), max: 4 })
-        onTestFinished(() => pool.end())
-        const kill = () =>
-          pool.query(
-            `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%SKIP LOCKED%'`,
-          )
-        return { store: postgresStore({ pool }), kill }
-      },
-    },
-    MariaDB: {
-      available: hasMariadb,
-      async open() {
-        const pool = mysql.createPool({ uri: await mariadbDatabase(), connectionLimit: 4 })
-        onTestFinished(() => pool.end())
-        return { store: mysqlStore({ pool }) }
-      },
-    },
-  }
-
-  for (const [name, { available, open }] of Object.entries(stores)) {
-    test.skipIf(!available)(`${name}: all that is over goes once, and no live lease`, async () => {
-      const { store: real, kill } = await open()
-      const idem = createIdempotency({ store: real, sweep: false })
-      onTestFinished(() => idem.close())
-      const live = newClaim({ leaseMs: 60_000, retentionMs: 60_000 })
-      await real.claim([live])
-      for (let at = 0; at < count; at += 500) await real.claim(Array.from({ length: 500 }, expired))
-      const killed = kill === undefined ? undefined : [real.sweep(1_000).catch(() => {}), kill()]
-      await Promise.all(killed ?? [])
-      // A record is swept in the minute after it was due.
-      let removed = 0
-      await expect
-        .poll(
-          async () => {
-            const [one, two] = await Promise.all([idem.sweep(), idem.sweep()])
-            removed += (one ?? 0) + (two ?? 0)
-            return (await real.list({ limit: 1_000 })).records.length
-          },
-          { timeout: 60_000 },
-        )
-        .toBe(1)
-      expect(removed).toBeLessThanOrEqual(count)
-      expect((await real.read([live.id])).replies[0]?.phase).toBe('running')
-    })
-  }
-})
-
-test.skipIf(!hasPostgres)('Postgres finds what is due by the index', async () => {
-  const pool = new pg.Pool({ connectionString: await postgresDatabase(), max: 1 })
-  onTestFinished(() => pool.end())
-  const real = postgresStore({ pool })
-  await real.ready()
-  await pool.query(
-    `INSERT INTO retrysafe_records
-     SELECT 1, 1, 1, 1, 1, CASE WHEN n % 100 = 0 THEN 1 ELSE 2000000000 END, 2, gen_random_uuid(), gen_random_uuid(),
-            '\\x01', '', '', '' FROM generate_series(1, 50000) AS n`,
   )
-  await pool.query('ANALYZE retrysafe_records')
-  const { sweep } = statementsFor({ schema: undefined, table: 'retrysafe_records' })
-  await pool.query(`PREPARE sweep AS ${sweep.text}`)
-  const { rows } = await pool.query('EXPLAIN EXECUTE sweep(100)')
-  const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
-  expect(plan).toMatch(/Index Scan using retrysafe_records_sweep/)
-  expect(plan).not.toMatch(/Seq Scan on retrysafe_records/)
-  expect((await real.sweep(100)).removed).toBe(100)
 })

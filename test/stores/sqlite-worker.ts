@@ -2,6 +2,7 @@
  * Another process on the same file. Reads one JSON command from its arguments, prints one JSON line when it has
  * reached what the test waits for, and ends, or holds still until it is killed.
  */
+import { writeSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { RecordId } from '../../src/core/record.ts'
 import { sqliteStore } from '../../src/stores/sqlite.ts'
@@ -16,6 +17,8 @@ export type Command =
   | { readonly do: 'stay in transaction'; readonly file: string; readonly id: string }
   /** Claims and settles one record after the other, printing each id once it is answered, until it is killed. */
   | { readonly do: 'settle without end'; readonly file: string }
+  /** Sweeps, and stays in the middle of a batch. */
+  | { readonly do: 'stay in a sweep'; readonly file: string }
   /** Takes the write lock and stays. */
   | { readonly do: 'hold the lock'; readonly file: string }
 
@@ -30,6 +33,10 @@ async function main(command: Command): Promise<void> {
       db.close()
       process.exit(0)
     })
+    return
+  }
+  if (command.do === 'stay in a sweep') {
+    await sqliteStore({ open: () => stayingAfter(file, 50) }).sweep(500)
     return
   }
   const store = sqliteStore({ file, busyMsMax: '10s' })
@@ -73,6 +80,21 @@ async function main(command: Command): Promise<void> {
       command satisfies never
   }
   await store.close()
+}
+
+/** A connection that holds still, with its lock, once it has removed so many records. */
+function stayingAfter(file: string, count: number): DatabaseSync {
+  const db = new DatabaseSync(file)
+  let removed = 0
+  db.function('stay', () => {
+    removed += 1
+    if (removed < count) return 0
+    writeSync(process.stdout.fd, `${JSON.stringify('inside')}\n`)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+    return 0
+  })
+  db.exec('CREATE TEMP TRIGGER stay AFTER DELETE ON main.retrysafe_records BEGIN SELECT stay(); END')
+  return db
 }
 
 function print(value: unknown): void {

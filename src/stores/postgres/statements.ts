@@ -234,28 +234,32 @@ export function statementsFor(name: TableName): Statements {
  * One bounded batch. Rows are found by the minute in which they were expected, when they were claimed, to be
  * past their retention. A row that turns out to be kept for longer is moved to the minute it is due in; one that
  * is due later in this very minute is left for the next sweep. SKIP LOCKED: a row that somebody works on, or
- * that another sweep has, is left alone; killed at any time, the batch has happened or not.
+ * that another sweep has, is left alone; killed at any time, the batch has happened or not. Rows are named by an
+ * array of places: joined with `due`, whose size a plan can only guess, they would be found by reading the table.
  */
 function sweepOf(table: string, clock: string): string {
   const isOver = 'r.kept_until <= clock.now'
   const entombs = `r.phase = ${completed} AND r.live_until <= clock.now AND r.kept_until > clock.now`
   const dueAt = `CASE WHEN r.phase = ${completed} AND r.live_until > clock.now THEN r.live_until ELSE r.kept_until END`
+  // What is neither over nor to be entombed and is completed is live.
+  const movedTo = `CASE WHEN r.phase = ${completed} THEN r.live_until ELSE r.kept_until END`
+  const placed = (which: string): string => `r.ctid = ANY (ARRAY(SELECT place FROM due WHERE ${which}))`
   return `
     WITH due AS MATERIALIZED (
-      SELECT r.ctid AS place, ${isOver} AS is_over, ${entombs} AS entombs, ${minuteOf(dueAt)} AS due_minute
+      SELECT r.ctid AS place, ${isOver} AS is_over, ${entombs} AS entombs
       FROM ${table} r CROSS JOIN ${clock}
       WHERE r.sweep_minute <= ${minuteOf('clock.now')} AND r.phase BETWEEN ${running} AND ${tombstone}
         AND (${isOver} OR (${entombs}) OR ${minuteOf(dueAt)} > ${minuteOf('clock.now')})
       ORDER BY r.sweep_minute LIMIT $1::int
       FOR UPDATE OF r SKIP LOCKED
     ), removed AS (
-      DELETE FROM ${table} r WHERE r.ctid = ANY (ARRAY(SELECT place FROM due WHERE is_over)) RETURNING 1
+      DELETE FROM ${table} r WHERE ${placed('is_over')} RETURNING 1
     ), entombed AS (
-      UPDATE ${table} r SET phase = ${tombstone}, outcome = '', sweep_minute = due.due_minute
-      FROM due WHERE r.ctid = due.place AND due.entombs RETURNING 1
+      UPDATE ${table} r SET phase = ${tombstone}, outcome = '', sweep_minute = ${minuteOf('r.kept_until')}
+      WHERE ${placed('entombs')} RETURNING 1
     ), moved AS (
-      UPDATE ${table} r SET sweep_minute = due.due_minute
-      FROM due WHERE r.ctid = due.place AND NOT due.is_over AND NOT due.entombs RETURNING 1
+      UPDATE ${table} r SET sweep_minute = ${minuteOf(movedTo)}
+      WHERE ${placed('NOT is_over AND NOT entombs')} RETURNING 1
     )
     SELECT (SELECT count(*) FROM removed)::int AS removed, (SELECT count(*) FROM entombed)::int AS entombed,
            (SELECT count(*) FROM moved)::int AS moved`
