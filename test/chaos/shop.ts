@@ -2,7 +2,12 @@
 import { randomUUID } from 'node:crypto'
 import mysql from 'mysql2/promise'
 import pg from 'pg'
-import { createIdempotency, type Duration, isIdempotencyError, type Operation } from '../../src/index.ts'
+import {
+  createIdempotency,
+  type Duration,
+  isIdempotencyError,
+  type TransactionalStore,
+} from '../../src/index.ts'
 import { mysqlStore } from '../../src/stores/mysql.ts'
 import { postgresStore } from '../../src/stores/postgres.ts'
 
@@ -41,120 +46,120 @@ export async function openShop(
   url: string,
   wait: Duration = '3s',
 ): Promise<Shop> {
-  return dialect === 'postgres' ? onPostgres(url, wait) : onMysql(url, wait)
+  return dialect === 'postgres' ? shopOf(onPostgres(url), wait) : shopOf(onMysql(url), wait)
 }
 
 /** What lease mode and its handler promise: an effect that may have happened is never run again. */
 const leaseOptions = { onUnknown: 'hold', onError: 'unknown' } as const
 
-const codeOf = (error: unknown): string => (isIdempotencyError(error) ? error.code : 'handler')
+/** What a shop needs of a client library. `Tx`: its handle of a connection with a transaction. */
+interface Library<Tx> {
+  readonly store: TransactionalStore<Tx>
+  readonly insertText: string
+  /** Runs a statement in a transaction, or by itself. */
+  run(tx: Tx | undefined, text: string, values: readonly string[]): Promise<Record<string, unknown>[]>
+  /** Opens a transaction of the user's own, commits when `work` resolves, and gives up the connection otherwise. */
+  transaction<Value>(work: (tx: Tx) => Promise<Value>): Promise<Value>
+  end(): Promise<void>
+}
 
-function onPostgres(url: string, wait: Duration): Shop {
-  const pool = new pg.Pool({ connectionString: url, max: poolMax, connectionTimeoutMillis: 3_000 })
+function shopOf<Tx>(library: Library<Tx>, wait: Duration): Shop {
   const options = { lease: leaseMs, retention, wait } as const
-  const idem = createIdempotency({ store: postgresStore({ pool }), ...options })
-  const text = 'INSERT INTO ledger (name, value) VALUES ($1, $2)'
-  const write = async (on: pg.Pool | pg.PoolClient, key: string): Promise<string> => {
-    const value = randomUUID()
-    await on.query(text, [key, value])
+  const idem = createIdempotency({ store: library.store, ...options })
+  const write = async (tx: Tx | undefined, key: string, value: string = randomUUID()): Promise<string> => {
+    await library.run(tx, library.insertText, [key, value])
     return value
   }
-  const operations: Readonly<Record<Exclude<Mode, 'within' | 'statement'>, Operation<Input, string>>> = {
-    transaction: idem.transaction('transaction', ({ key }: Input, { tx }) => write(tx, key)),
-    lease: idem.operation('lease', leaseOptions, ({ key }: Input) => write(pool, key)),
-  }
+  const inTransaction = idem.transaction('transaction', ({ key }: Input, { tx }) => write(tx, key))
+  const lease = idem.operation('lease', leaseOptions, ({ key }: Input) => write(undefined, key))
   const statement = idem.statement<Input, { value: string }>(
     'statement',
-    `${text} RETURNING value`,
+    `${library.insertText} RETURNING value`,
     ({ key }) => [key, randomUUID()],
   )
   return {
     async ask(mode, key) {
       const call = { key, principal, input: { key } }
-      if (mode === 'statement') return flat(await statement.run(call))
-      if (mode !== 'within') return await operations[mode].run(call)
+      switch (mode) {
+        case 'transaction':
+          return await inTransaction.run(call)
+        case 'lease':
+          return await lease.run(call)
+        case 'statement': {
+          const { value, replayed } = await statement.run(call)
+          return { value: value[0]?.value ?? '', replayed }
+        }
+        case 'within':
+          return await library.transaction((tx) =>
+            idem.within(tx, { operation: 'within', ...call, ...options }, () => write(tx, key)),
+          )
+        default:
+          return mode satisfies never
+      }
+    },
+    insert: async (key, value) => void (await write(undefined, key, value)),
+    rows: (text) => library.run(undefined, text, []),
+    codeOf: (error) => (isIdempotencyError(error) ? error.code : 'handler'),
+    async close() {
+      await idem.close()
+      await library.end()
+    },
+  }
+}
+
+function onPostgres(url: string): Library<pg.PoolClient> {
+  const pool = new pg.Pool({ connectionString: url, max: poolMax, connectionTimeoutMillis: 3_000 })
+  return {
+    store: postgresStore({ pool }),
+    insertText: 'INSERT INTO ledger (name, value) VALUES ($1, $2)',
+    run: async (tx, text, values) => (await (tx ?? pool).query(text, [...values])).rows,
+    async transaction(work) {
       const client = await pool.connect()
       let sound = false
       try {
         client.on('error', ignore)
         await client.query('BEGIN')
-        const result = await idem.within(client, { operation: 'within', ...call, ...options }, () =>
-          write(client, key),
-        )
+        const value = await work(client)
         const { command } = await client.query('COMMIT')
         if (command !== 'COMMIT') throw new Error(command)
         sound = true
-        return result
+        return value
       } finally {
         client.off('error', ignore)
         client.release(!sound)
       }
     },
-    insert: async (key, value) => void (await pool.query(text, [key, value])),
-    rows: async (query) => (await pool.query(query)).rows,
-    codeOf,
-    async close() {
-      await idem.close()
-      await pool.end()
-    },
+    end: () => pool.end(),
   }
 }
 
-function onMysql(url: string, wait: Duration): Shop {
+function onMysql(url: string): Library<mysql.PoolConnection> {
   const pool = mysql.createPool({ uri: url, connectionLimit: poolMax, connectTimeout: 3_000 })
-  const options = { lease: leaseMs, retention, wait } as const
-  const idem = createIdempotency({ store: mysqlStore({ pool }), ...options })
-  const text = 'INSERT INTO ledger (name, value) VALUES (?, ?)'
-  const write = async (on: mysql.Pool | mysql.PoolConnection, key: string): Promise<string> => {
-    const value = randomUUID()
-    await on.query(text, [key, value])
-    return value
-  }
-  const operations: Readonly<Record<Exclude<Mode, 'within' | 'statement'>, Operation<Input, string>>> = {
-    transaction: idem.transaction('transaction', ({ key }: Input, { tx }) => write(tx, key)),
-    lease: idem.operation('lease', leaseOptions, ({ key }: Input) => write(pool, key)),
-  }
-  const statement = idem.statement<Input, { value: string }>(
-    'statement',
-    `${text} RETURNING value`,
-    ({ key }) => [key, randomUUID()],
-  )
   return {
-    async ask(mode, key) {
-      const call = { key, principal, input: { key } }
-      if (mode === 'statement') return flat(await statement.run(call))
-      if (mode !== 'within') return await operations[mode].run(call)
+    store: mysqlStore({ pool }),
+    insertText: 'INSERT INTO ledger (name, value) VALUES (?, ?)',
+    run: async (tx, text, values) =>
+      (await (tx ?? pool).query(text, [...values]))[0] as Record<string, unknown>[],
+    async transaction(work) {
       const connection = await pool.getConnection()
       let sound = false
       try {
         await connection.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
         await connection.query('START TRANSACTION')
-        const result = await idem.within(connection, { operation: 'within', ...call, ...options }, () =>
-          write(connection, key),
-        )
+        const value = await work(connection)
         await connection.query('COMMIT')
         sound = true
-        return result
+        return value
       } finally {
         if (sound) connection.release()
         else connection.destroy()
       }
     },
-    insert: async (key, value) => void (await pool.query(text, [key, value])),
-    rows: async (query) => (await pool.query(query))[0] as Record<string, unknown>[],
-    codeOf,
-    async close() {
-      await idem.close()
-      await pool.end()
-    },
+    end: () => pool.end(),
   }
 }
 
 const ignore = (): void => {}
-
-function flat({ value, replayed }: { value: { value: string }[]; replayed: boolean }) {
-  return { value: value[0]?.value ?? '', replayed }
-}
 
 /** mulberry32: the same numbers for the same seed. */
 export function seededRandom(seed: number): () => number {

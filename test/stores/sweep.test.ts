@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import mysql from 'mysql2/promise'
 import pg from 'pg'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { StoreFailure } from '../../src/core/errors.ts'
 import type { IdempotencyStore } from '../../src/core/store.ts'
 import { createIdempotency } from '../../src/engine/idempotency.ts'
@@ -21,6 +21,9 @@ import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { newClaim } from '../../src/verification/store-cases/context.ts'
 import { hasMariadb, hasPostgres, mariadbDatabase, postgresDatabase } from '../servers.ts'
 import type { Command } from './sqlite-worker.ts'
+
+// Longer than the states that are waited for.
+vi.setConfig({ testTimeout: 90_000 })
 
 const [overCount, liveCount, claimsMax] = [2_000, 200, 500]
 
