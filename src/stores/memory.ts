@@ -3,14 +3,15 @@
  * same refusals as the other stores; nothing survives a restart and no other process sees the records.
  */
 import { ClosedError, InvalidOptionError, StoreError } from '../core/errors.ts'
-import type {
-  CompletedRecord,
-  IdempotencyRecord,
-  RecordId,
-  RunningRecord,
-  TombstoneRecord,
-} from '../core/record.ts'
-import { removableFrom } from '../core/record.ts'
+import type { IdempotencyRecord, RecordId } from '../core/record.ts'
+import {
+  type Change,
+  claimRecord,
+  renewRecord,
+  settleRecord,
+  supersedeRecord,
+  sweepRecord,
+} from '../core/record-verbs.ts'
 import type { Clock } from '../core/runtime.ts'
 import type {
   Claim,
@@ -95,37 +96,24 @@ class MemoryStore implements IdempotencyStore {
   }
 
   async supersede(takeovers: readonly Takeover[]): Promise<Replies<TakeoverReply>> {
-    return this.#answer(takeovers, ({ seenToken, claim }, now) => {
-      const record = this.#table.get(claim.id)
-      if (record === undefined || record.token !== seenToken || isLive(record, now)) {
-        return { kind: 'refused', record }
-      }
-      const fence = record.fence + 1
-      this.#table.replace(runningRecord(claim, fence, record.createdAt, now))
-      return { kind: 'superseded', fence }
-    })
+    return this.#answer(takeovers, (takeover, now) =>
+      this.#write(supersedeRecord(this.#table.get(takeover.claim.id), takeover, now)),
+    )
   }
 
   async renew(renewals: readonly Renewal[]): Promise<Replies<RenewalReply>> {
-    return this.#answer(renewals, ({ id, token, leaseMs }, now) => {
-      const record = this.#table.get(id)
-      if (record?.phase !== 'running' || record.token !== token) return { kind: 'lost' }
-      this.#table.replace({ ...record, leaseUntil: now + leaseMs })
-      return { kind: 'renewed' }
-    })
+    return this.#answer(renewals, (renewal, now) =>
+      this.#write(renewRecord(this.#table.get(renewal.id), renewal, now)),
+    )
   }
 
   async settle(settlements: readonly Settlement[]): Promise<Replies<SettlementReply>> {
     return this.#answer(settlements, (settlement, now) => {
-      const record = this.#table.get(settlement.id)
-      if (record?.phase !== 'running' || record.token !== settlement.token) {
-        return { kind: 'refused', record }
-      }
-      if (settlement.to === 'completed' && settlement.outcome.byteLength > capabilities.outcomeBytesMax) {
-        return failed('permanent', `An outcome is over ${capabilities.outcomeBytesMax} bytes.`)
-      }
-      this.#table.replace(settledRecord(record, settlement, now))
-      return { kind: 'settled' }
+      const change = settleRecord(this.#table.get(settlement.id), settlement, now)
+      const tooLarge =
+        change.write?.phase === 'completed' && change.write.outcome.byteLength > capabilities.outcomeBytesMax
+      if (tooLarge) return failed('permanent', `An outcome is over ${capabilities.outcomeBytesMax} bytes.`)
+      return this.#write(change)
     })
   }
 
@@ -140,13 +128,8 @@ class MemoryStore implements IdempotencyStore {
     while (removed + entombed < limit) {
       const record = this.#table.due(now)
       if (record === undefined) break
-      if (record.phase === 'completed' && now < record.tombstoneUntil) {
-        this.#table.replace(tombstoneOf(record))
-        entombed += 1
-      } else {
-        this.#table.remove(record.id)
-        removed += 1
-      }
+      if (this.#sweepOne(record, now)) removed += 1
+      else entombed += 1
     }
     return { removed, entombed, more: this.#table.due(now) !== undefined }
   }
@@ -180,27 +163,35 @@ class MemoryStore implements IdempotencyStore {
   }
 
   #claim(claim: Claim, now: number): ClaimReply {
-    const record = this.#table.get(claim.id)
-    if (record !== undefined) return { kind: 'found', record }
+    const { reply, write } = claimRecord(this.#table.get(claim.id), claim, now)
+    if (write === undefined) return reply
     if (!this.#makeRoom(now)) {
       return failed(
         'transient',
         `The memory store is full: ${this.#recordsMax} records, none may be dropped.`,
       )
     }
-    this.#table.insert(runningRecord(claim, 1, now, now))
-    return { kind: 'claimed' }
+    this.#table.insert(write)
+    return reply
+  }
+
+  #write<Reply>({ reply, write }: Change<Reply>): Reply {
+    if (write !== undefined) this.#table.replace(write)
+    return reply
+  }
+
+  /** Handles a record whose time has come; whether it was removed. */
+  #sweepOne(record: IdempotencyRecord, now: number): boolean {
+    const swept = sweepRecord(record, now)
+    if (typeof swept === 'string') this.#table.remove(record.id)
+    else this.#table.replace(swept)
+    return typeof swept === 'string'
   }
 
   #makeRoom(now: number): boolean {
     if (this.#table.size < this.#recordsMax) return true
     for (let due = this.#table.due(now); due !== undefined; due = this.#table.due(now)) {
-      if (now >= removableFrom(due)) {
-        this.#table.remove(due.id)
-        return true
-      }
-      // Due before it is removable: a completed record whose tombstone begins.
-      this.#table.replace(tombstoneOf(due as CompletedRecord))
+      if (this.#sweepOne(due, now)) return true
     }
     const oldest = this.#evicts ? this.#table.oldestSettled() : undefined
     if (oldest === undefined) return false
@@ -216,66 +207,6 @@ class MemoryStore implements IdempotencyStore {
   #answer<Item, Reply>(items: readonly Item[], one: (item: Item, now: number) => Reply): Replies<Reply> {
     const now = this.#now()
     return { now, replies: items.map((item) => one(item, now)) }
-  }
-}
-
-function isLive(record: IdempotencyRecord, now: number): boolean {
-  return record.phase === 'running' && now < record.leaseUntil
-}
-
-function runningRecord(claim: Claim, fence: number, createdAt: number, now: number): RunningRecord {
-  const { id, fingerprint, token, operation, principalTag, leaseMs, retentionMs } = claim
-  return {
-    phase: 'running',
-    id,
-    fingerprint,
-    token,
-    fence,
-    operation,
-    principalTag,
-    createdAt,
-    leaseUntil: now + leaseMs,
-    retentionMs,
-  }
-}
-
-function settledRecord(running: RunningRecord, settlement: Settlement, now: number): IdempotencyRecord {
-  const { id, fingerprint, token, fence, operation, principalTag, createdAt } = running
-  const head = { id, fingerprint, token, fence, operation, principalTag, createdAt, settledAt: now }
-  switch (settlement.to) {
-    case 'completed': {
-      const retainUntil = now + settlement.retentionMs
-      return {
-        phase: 'completed',
-        ...head,
-        retainUntil,
-        tombstoneUntil: retainUntil + settlement.tombstoneMs,
-        outcome: new Uint8Array(settlement.outcome),
-      }
-    }
-    case 'released':
-      return { phase: 'released', ...head, markerUntil: now + settlement.markerMs }
-    case 'unknown':
-      return { phase: 'unknown', ...head, retainUntil: now + settlement.retentionMs }
-    default:
-      return settlement satisfies never
-  }
-}
-
-function tombstoneOf(completed: CompletedRecord): TombstoneRecord {
-  const { id, fingerprint, token, fence, operation, principalTag, createdAt, settledAt, tombstoneUntil } =
-    completed
-  return {
-    phase: 'tombstone',
-    id,
-    fingerprint,
-    token,
-    fence,
-    operation,
-    principalTag,
-    createdAt,
-    settledAt,
-    tombstoneUntil,
   }
 }
 
