@@ -36,10 +36,10 @@ export function claimRecord(
 /** Replaces the record that the claimer saw, unless its lease is live. */
 export function supersedeRecord(
   found: IdempotencyRecord | undefined,
-  { seenToken, claim }: Takeover,
+  { seenToken, seenPhase, claim }: Takeover,
   now: number,
 ): Change<TakeoverReply> {
-  if (found === undefined || found.token !== seenToken || isLive(found, now)) {
+  if (found?.token !== seenToken || found.phase !== seenPhase || isLive(found, now)) {
     return { reply: { kind: 'refused', record: found } }
   }
   const fence = found.fence + 1

@@ -46,9 +46,15 @@ export interface Claim {
   readonly principalTag: string
 }
 
+/**
+ * Both of what was seen count: a holder whose lease had run out may settle after all, under the same token, while
+ * the takeover is on its way. What it settled to is not what the claimer decided to replace.
+ */
 export interface Takeover {
   /** The token of the record that the claimer saw and decided to replace. */
   readonly seenToken: string
+  /** Its phase. */
+  readonly seenPhase: Phase
   readonly claim: Claim
 }
 
@@ -131,8 +137,8 @@ export interface RecordVerbs {
    */
   claim(claims: readonly Claim[]): Promise<Replies<ClaimReply>>
   /**
-   * Replaces a record: fence + 1, new token, new lease, new fingerprint. Refused when the record's token is no
-   * longer `seenToken`, when it is running with a live lease, or when it is gone.
+   * Replaces a record: fence + 1, new token, new lease, new fingerprint. Refused when the record's token or
+   * phase is no longer the one seen, when it is running with a live lease, or when it is gone.
    */
   supersede(takeovers: readonly Takeover[]): Promise<Replies<TakeoverReply>>
   /** running -> completed, released or unknown. Refused unless the record is running under `token`. */

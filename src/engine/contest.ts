@@ -57,7 +57,8 @@ export async function contest(
         return { kind: 'won', fence: decision.fence, reconcile: superseded === 'reconcile' }
       case 'supersede': {
         superseded = decision.reconcile ? 'reconcile' : 'run'
-        const { reply, now } = await verbs.supersede({ seenToken: decision.seen.token, claim })
+        const { token: seenToken, phase: seenPhase } = decision.seen
+        const { reply, now } = await verbs.supersede({ seenToken, seenPhase, claim })
         if (reply.kind === 'superseded') {
           return { kind: 'won', fence: reply.fence, reconcile: decision.reconcile }
         }

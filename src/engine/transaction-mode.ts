@@ -267,7 +267,8 @@ async function resolveUnknownCommit(
       handBack = wasUnknown
         ? { id, token: probe.token, to: 'unknown', retentionMs: call.policy.retentionMs }
         : released
-      const superseded = await verbs.supersede({ seenToken: record.token, claim: probe })
+      const { token: seenToken, phase: seenPhase } = record
+      const superseded = await verbs.supersede({ seenToken, seenPhase, claim: probe })
       if (superseded.reply.kind === 'superseded') return undefined
       const after = superseded.reply.record
       if (after?.token === lostClaim.token) return after

@@ -257,6 +257,29 @@ describe('unknown outcomes', () => {
     await expect(charge.run(call)).rejects.toMatchObject({ code: 'outcome-unknown', settled: true })
   })
 
+  test('a takeover that is on its way while the holder completes after all does not run again', async () => {
+    const handler = gate<string>()
+    const first = here.operation('charge', { onUnknown: 'rerun' }, handler.handler).run(call)
+    await runtime.settle()
+    store.breakAll('request-lost', ['renew'])
+    await runtime.advance(31_000)
+    store.heal()
+    // The takeover is sent when the lease is over, and arrives when the outcome is there.
+    const inner = store.supersede
+    const arrives = Promise.withResolvers<void>()
+    store.supersede = async (takeovers) => {
+      await arrives.promise
+      return await inner(takeovers)
+    }
+    const second = there.operation('charge', { onUnknown: 'rerun' }, () => 'again').run(call)
+    await runtime.settle()
+    handler.open('once')
+    await runtime.settle()
+    arrives.resolve()
+    expect(await first).toEqual({ value: 'once', replayed: false })
+    expect(await second).toEqual({ value: 'once', replayed: true })
+  })
+
   test('rerun runs again with a greater fence', async () => {
     await crash()
     const charge = there.operation('charge', { onUnknown: 'rerun' }, (_, run) => run.fence)

@@ -70,7 +70,9 @@ describe('a full memory store', () => {
     const store = memoryStore({ recordsMax: 1 })
     const first = await claimed(store)
     await store.settle([{ ...first, to: 'released', markerMs: 10_000 }])
-    await store.supersede([{ seenToken: first.token, claim: newClaim({ id: first.id }) }])
+    await store.supersede([
+      { seenToken: first.token, seenPhase: 'released', claim: newClaim({ id: first.id }) },
+    ])
     const { replies } = await store.claim([newClaim()])
     expect(replies[0]).toMatchObject({
       kind: 'failed',

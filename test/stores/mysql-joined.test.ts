@@ -82,7 +82,7 @@ for (const [library, open] of Object.entries(joinings)) {
         expect((await records.settle([completion(asked)])).replies).toEqual([{ kind: 'settled' }])
         expect((await records.settle([completion(asked)])).replies[0]?.kind).toBe('refused')
         const taker = newClaim({ id: asked.id })
-        const takeover = { seenToken: asked.token, claim: taker }
+        const takeover = { seenToken: asked.token, seenPhase: 'completed', claim: taker } as const
         expect((await records.supersede([takeover])).replies).toEqual([{ kind: 'superseded', fence: 2 }])
         await own.end(how)
         expect(await shop.orders()).toEqual(how === 'COMMIT' ? [1] : [])

@@ -55,9 +55,9 @@ async function goesThroughLife(store: MysqlStore<never>): Promise<void> {
   expect((await store.settle([completion(asked, { outcome })])).replies).toEqual([{ kind: 'settled' }])
   expect((await store.settle([completion(asked, { outcome })])).replies[0]).toMatchObject({ kind: 'refused' })
   const taker = newClaim({ id: asked.id })
-  expect((await store.supersede([{ seenToken: asked.token, claim: taker }])).replies).toEqual([
-    { kind: 'superseded', fence: 2 },
-  ])
+  expect(
+    (await store.supersede([{ seenToken: asked.token, seenPhase: 'completed', claim: taker }])).replies,
+  ).toEqual([{ kind: 'superseded', fence: 2 }])
   const others = [newClaim(), newClaim()]
   await store.claim(others)
   await store.settle([completion(taker, { outcome }), ...others.map((it) => completion(it))])

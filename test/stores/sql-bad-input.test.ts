@@ -321,8 +321,11 @@ describe.each(['postgres', 'mysql'] as const)('a store of %s', (name) => {
       expect(replies, message).toMatchObject([failed, { kind: 'settled' }])
     }
     for (const seenToken of wrongTexts as never[]) {
-      const { replies } = await store.supersede([{ seenToken, claim: newClaim() }])
-      expect(replies, inspect(seenToken)).toMatchObject([failed])
+      const { replies } = await store.supersede([
+        { seenToken, seenPhase: 'running', claim: newClaim() },
+        { seenToken: one.token, seenPhase: seenToken, claim: newClaim() },
+      ])
+      expect(replies, inspect(seenToken)).toMatchObject([failed, failed])
     }
     const [record] = (await store.read([one.id])).replies
     expect(record).toMatchObject({ phase: 'running', token: one.token })
@@ -618,7 +621,7 @@ describe('an address', () => {
       () => store.claim([claim]),
       () => store.renew([{ id: claim.id, token: claim.token, leaseMs: 1_000 }]),
       () => store.settle([completion(claim)]),
-      () => store.supersede([{ seenToken: claim.token, claim: newClaim() }]),
+      () => store.supersede([{ seenToken: claim.token, seenPhase: 'running', claim: newClaim() }]),
       () => store.sweep(10),
     ]
     for (const verb of verbs) await expect(verb()).rejects.toMatchObject({ failure: 'wrong-node' })

@@ -240,7 +240,11 @@ describe('a damaged row', () => {
     await store.claim([damaged])
     execute('UPDATE retrysafe_records SET phase = 9')
     now += 10_000
-    const takeover = { seenToken: damaged.token, claim: newClaim({ id: damaged.id }) }
+    const takeover = {
+      seenToken: damaged.token,
+      seenPhase: 'running',
+      claim: newClaim({ id: damaged.id }),
+    } as const
     expect((await store.supersede([takeover])).replies[0]?.kind).toBe('failed')
     expect(await store.sweep(10)).toEqual({ removed: 0, entombed: 0, more: false })
     expect((await store.claim([takeover.claim])).replies[0]?.kind).toBe('failed')
@@ -460,7 +464,9 @@ describe('verbs and transactions', () => {
     commits = 0
     await Promise.all([
       ...running.map((claim) => store.settle([completion(claim)])),
-      ...Array.from({ length: 5 }, () => store.supersede([{ seenToken: 'x', claim: newClaim() }])),
+      ...Array.from({ length: 5 }, () =>
+        store.supersede([{ seenToken: 'x', seenPhase: 'running', claim: newClaim() }]),
+      ),
       store.renew([{ id: newId(), token: 'x', leaseMs: 1 }]),
     ])
     expect(commits).toBe(1)

@@ -45,7 +45,22 @@ const faults: Faults = {
     async supersede(takeovers) {
       const { replies } = await store.read(takeovers.map(({ claim }) => claim.id))
       return await store.supersede(
-        takeovers.map(({ seenToken, claim }, at) => ({ seenToken: replies[at]?.token ?? seenToken, claim })),
+        takeovers.map(({ seenToken, seenPhase, claim }, at) => ({
+          seenToken: replies[at]?.token ?? seenToken,
+          seenPhase: replies[at]?.phase ?? seenPhase,
+          claim,
+        })),
+      )
+    },
+  }),
+  'a takeover of what its holder has settled since': (store) => ({
+    async supersede(takeovers) {
+      const { replies } = await store.read(takeovers.map(({ claim }) => claim.id))
+      return await store.supersede(
+        takeovers.map((takeover, at) => ({
+          ...takeover,
+          seenPhase: replies[at]?.phase ?? takeover.seenPhase,
+        })),
       )
     },
   }),

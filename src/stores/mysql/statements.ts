@@ -28,9 +28,9 @@ export function quoted({ schema, table }: TableName): string {
 export interface Statements {
   /** How many rows: id, token, fingerprint, principal tag, operation, lease, retention, retention for each. */
   claim(count: number): string
-  /** token, fingerprint, principal tag, operation, lease, retention, id, seen token */
+  /** token, fingerprint, principal tag, operation, lease, retention, id, seen token, seen phase */
   readonly supersede: string
-  /** How many rows: id, seen token, token, fingerprint, principal tag, operation, lease, retention for each. */
+  /** How many rows: id, seen token, seen phase, token, fingerprint, principal tag, operation, lease, retention for each. */
   supersedeMany(count: number): string
   /** lease, id, token */
   readonly renew: string
@@ -94,7 +94,7 @@ export function statementsFor(
   const read = (count: number): string => `
     SELECT ${nowMs} AS now_ms, ${fields}
     FROM (SELECT 1 AS one) o LEFT JOIN ${table} r FORCE INDEX (PRIMARY) ON r.id IN (${list('?', count)})`
-  const takes = `r.phase BETWEEN ${running} AND ${tombstone} AND NOT (r.phase = ${running} AND r.live_until > ${nowMs})`
+  const lapsed = `NOT (r.phase = ${running} AND r.live_until > ${nowMs})`
 
   return {
     // Loses without an error, and affectedRows is exact: ON DUPLICATE KEY UPDATE counts a no-op like a row under
@@ -111,13 +111,13 @@ export function statementsFor(
       ${wait}UPDATE ${table} r
       SET r.token = ?, r.fingerprint = ?, r.principal_tag = ?, r.operation = ?, r.phase = ${running},
           r.fence = r.fence + 1, r.settled_at = 0, r.live_until = ${now} + ?, r.kept_ms = ?, r.outcome = ''
-      WHERE r.id = ? AND r.token = ? AND ${takes}`,
+      WHERE r.id = ? AND r.token = ? AND r.phase = ? AND ${lapsed}`,
     supersedeMany: (count) => `
       ${wait}UPDATE ${batch(table, takeoverColumns, count)}
       SET r.token = i.new_token, r.fingerprint = i.fingerprint, r.principal_tag = i.principal_tag,
           r.operation = i.operation, r.phase = ${running}, r.fence = r.fence + 1, r.settled_at = 0,
           r.live_until = ${now} + i.lease, r.kept_ms = i.kept, r.outcome = ''
-      WHERE ${takes}`,
+      WHERE r.phase = i.seen_phase AND ${lapsed}`,
     renew: `
       ${wait}UPDATE ${table} r SET r.live_until = ${now} + ?
       WHERE r.id = ? AND r.token = ? AND r.phase = ${running}`,
@@ -146,6 +146,7 @@ export function statementsFor(
 const takeoverColumns: readonly string[] = [
   'id',
   'token',
+  'seen_phase',
   'new_token',
   'fingerprint',
   'principal_tag',

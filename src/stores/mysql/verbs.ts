@@ -20,7 +20,7 @@ import type {
   Takeover,
   TakeoverReply,
 } from '../../core/store.ts'
-import { settledParts } from '../sql/phases.ts'
+import { settledParts, phaseNumberOf } from '../sql/phases.ts'
 import type { Answer, Row, Run, Value } from './client.ts'
 import { fingerprintOctets, idOctets, idText, integer, nameOctets, recordOf, tokenOctets } from './rows.ts'
 import type { Statements } from './statements.ts'
@@ -89,11 +89,11 @@ export function supersede(
 ): Promise<Replies<TakeoverReply>> {
   return changeAll(statements, run, takeovers, {
     id: (takeover) => takeover.claim.id,
-    values: ({ seenToken, claim: asked }) => {
+    values: ({ seenToken, seenPhase, claim: asked }) => {
       const values = claimValues(asked)
       const [id, rest] = [values.slice(0, 1), values.slice(1, 7)]
-      const seen = tokenOctets(seenToken)
-      return takeovers.length === 1 ? [...rest, ...id, seen] : [...id, seen, ...rest]
+      const seen = [tokenOctets(seenToken), phaseNumberOf(seenPhase)]
+      return takeovers.length === 1 ? [...rest, ...id, ...seen] : [...id, ...seen, ...rest]
     },
     text: (count) => (takeovers.length === 1 ? statements.supersede : statements.supersedeMany(count)),
     done: (asked, record): TakeoverReply =>

@@ -43,7 +43,7 @@ export interface Statements {
   readonly claimInScript: ColumnedStatement
   /** The same as arrays */
   readonly claim: ColumnedStatement
-  /** id, seen token, token, fingerprint, principal tag, operation, lease, retention */
+  /** id, seen token, seen phase, token, fingerprint, principal tag, operation, lease, retention */
   readonly supersede: ColumnedStatement
   /** id, token, lease */
   readonly renew: ColumnedStatement
@@ -168,8 +168,8 @@ export function statementsFor(name: TableName): Statements {
             operation = convert_from(decode(i.operation, 'hex'), 'UTF8'),
             settled_at = 0, live_until = clock.now + i.lease, kept_until = clock.now + i.lease + i.retention,
             outcome = ''
-        FROM ${arrays(['id', 'uuid'], ['seen', 'uuid'], ['token', 'uuid'], ...claimColumns)} CROSS JOIN ${clock}
-        WHERE r.id = i.id AND r.token = i.seen AND r.phase BETWEEN ${running} AND ${tombstone}
+        FROM ${arrays(['id', 'uuid'], ['seen', 'uuid'], ['seen_phase', 'smallint'], ['token', 'uuid'], ...claimColumns)} CROSS JOIN ${clock}
+        WHERE r.id = i.id AND r.token = i.seen AND r.phase = i.seen_phase
           AND NOT (r.phase = ${running} AND r.live_until > clock.now)
         RETURNING i.ord::int AS ord, clock.now::float8 AS now, r.fence AS fence`,
     },

@@ -16,7 +16,7 @@ import type {
   Takeover,
   TakeoverReply,
 } from '../../core/store.ts'
-import { settledParts } from '../sql/phases.ts'
+import { settledParts, phaseNumberOf } from '../sql/phases.ts'
 import type { Row } from './client.ts'
 import { fingerprintHex, idHex, recordOf, textHex, tokenHex } from './rows.ts'
 import type { ColumnedStatement, Statements } from './statements.ts'
@@ -76,9 +76,9 @@ export async function supersede(
   return await answerAll<Takeover, TakeoverReply>(
     verbs,
     takeovers,
-    ({ seenToken, claim: asked }) => {
+    ({ seenToken, seenPhase, claim: asked }) => {
       const [id, ...rest] = claimValues(asked)
-      return [id as string, tokenHex(seenToken), ...rest]
+      return [id as string, tokenHex(seenToken), String(phaseNumberOf(seenPhase)), ...rest]
     },
     async (sent) => {
       const rows = await verbs.run(verbs.statements.supersede, asArrays(sent))

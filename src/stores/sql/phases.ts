@@ -1,4 +1,5 @@
 /** What the SQL stores write alike: the phase as a number, and the deadlines of a settlement. */
+import { StoreError } from '../../core/errors.ts'
 import type { Phase } from '../../core/record.ts'
 import type { Settlement } from '../../core/store.ts'
 
@@ -9,6 +10,13 @@ export const phaseNumber: Readonly<Record<Phase, number>> = {
   released: 3,
   unknown: 4,
   tombstone: 5,
+}
+
+/** The number of a phase that a caller names. @throws StoreError when it names none */
+export function phaseNumberOf(phase: Phase): number {
+  const found: unknown = Object.hasOwn(phaseNumber, phase) ? phaseNumber[phase] : undefined
+  if (typeof found !== 'number') throw new StoreError('permanent', 'A takeover names no phase that it saw.')
+  return found
 }
 
 const phases: readonly (Phase | undefined)[] = [

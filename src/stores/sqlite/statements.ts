@@ -22,13 +22,13 @@ const claim = (table: string): string => `
 /**
  * All guards are in the WHERE clause, so that look and write are one step. A row of an unknown phase is damaged
  * and stays as it is.
- * fingerprint, token, operation, principal tag, lease until, kept until, id, seen token, now
+ * fingerprint, token, operation, principal tag, lease until, kept until, id, seen token, seen phase, now
  */
 const supersede = (table: string): string => `
   UPDATE ${table}
   SET phase = ${running}, fingerprint = ?, token = ?, fence = fence + 1, operation = ?, principal_tag = ?,
       settled_at = NULL, live_until = ?, kept_until = ?, outcome = NULL
-  WHERE id = ? AND token = ? AND phase BETWEEN ${running} AND ${tombstone}
+  WHERE id = ? AND token = ? AND phase = ?
     AND NOT (phase = ${running} AND live_until > ?)
   RETURNING fence`
 

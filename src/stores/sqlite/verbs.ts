@@ -18,7 +18,7 @@ import type {
 } from '../../core/store.ts'
 import type { SqliteTx } from './driver.ts'
 import { asStoreError, isOfItem } from './errors.ts'
-import { settledParts } from '../sql/phases.ts'
+import { settledParts, phaseNumberOf } from '../sql/phases.ts'
 import { asRow, idOctets, recordOf } from './rows.ts'
 import { prepareStatements, type Statements } from './statements.ts'
 
@@ -63,7 +63,7 @@ export class ConnectionVerbs {
     return { kind: 'found', record }
   }
 
-  supersede({ seenToken, claim }: Takeover, now: number): TakeoverReply {
+  supersede({ seenToken, seenPhase, claim }: Takeover, now: number): TakeoverReply {
     const { fingerprint, token, operation, principalTag, leaseMs, retentionMs } = claim
     const id = idOctets(claim.id)
     const leaseUntil = now + leaseMs
@@ -76,6 +76,7 @@ export class ConnectionVerbs {
       leaseUntil + retentionMs,
       id,
       seenToken,
+      phaseNumberOf(seenPhase),
       now,
     ) as { readonly fence: number } | undefined
     if (row !== undefined) return { kind: 'superseded', fence: row.fence }

@@ -1,6 +1,6 @@
 /** Plural verbs: order of replies, one id twice, one bad item among good ones, verbs sent again. */
 import assert from 'node:assert/strict'
-import { completion, longMs, newClaim, newId, plain, type StoreCase } from './context.ts'
+import { completion, longMs, newClaim, newId, plain, type StoreCase, takeover } from './context.ts'
 
 export const batchCases: readonly StoreCase[] = [
   {
@@ -57,9 +57,10 @@ export const batchCases: readonly StoreCase[] = [
   {
     name: 'one id twice in a batch is superseded, settled and read as if one after the other',
     async run({ store, bring, read }) {
-      const { id, token: seenToken } = await bring('released, marker live')
+      const seen = await bring('released, marker live')
+      const { id } = seen
       const winner = newClaim({ id })
-      const takeovers = [winner, newClaim({ id })].map((claim) => ({ seenToken, claim }))
+      const takeovers = [winner, newClaim({ id })].map((claim) => takeover(seen, claim))
       const superseded = await store.supersede(takeovers)
       assert.deepEqual(superseded.replies[0], { kind: 'superseded', fence: 2 })
       const refused = superseded.replies[1]
@@ -111,8 +112,8 @@ export const batchCases: readonly StoreCase[] = [
 
       const seen = await bring('unknown, retained')
       const taker = newClaim({ id: seen.id })
-      await supersede(seen.token, taker)
-      const refused = await supersede(seen.token, taker)
+      await supersede(seen, taker)
+      const refused = await supersede(seen, taker)
       assert.ok(refused.kind === 'refused')
       assert.deepEqual([refused.record?.phase, refused.record?.token], ['running', taker.token])
 

@@ -1,7 +1,7 @@
 /** What the cases share: ids, claims, records brought into a phase, and single-item verbs. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import type { Fingerprint, IdempotencyRecord, RecordId } from '../../core/record.ts'
+import type { Fingerprint, IdempotencyRecord, Phase, RecordId } from '../../core/record.ts'
 import type {
   Claim,
   ClaimReply,
@@ -12,6 +12,7 @@ import type {
   Replies,
   Settlement,
   SettlementReply,
+  Takeover,
   TakeoverReply,
   TransactionalStore,
 } from '../../core/store.ts'
@@ -66,6 +67,20 @@ export interface Held {
   readonly token: string
 }
 
+/** A record that was brought into a state. */
+export interface Seen extends Held {
+  /** `running` where there is no record. */
+  readonly phase: Phase
+}
+
+/** A takeover of what was seen. */
+export function takeover(
+  { token: seenToken, phase: seenPhase }: Pick<Seen, 'token' | 'phase'>,
+  claim: Claim,
+): Takeover {
+  return { seenToken, seenPhase, claim }
+}
+
 export interface Context {
   readonly store: IdempotencyStore
   /** The store, where it joins transactions. */
@@ -76,12 +91,16 @@ export interface Context {
   pass(ms: number): Promise<void>
   passShort(): Promise<void>
   claim(claim: Claim, verbs?: RecordVerbs): Promise<Exclude<ClaimReply, FailedItem>>
-  supersede(seenToken: string, claim: Claim, verbs?: RecordVerbs): Promise<Exclude<TakeoverReply, FailedItem>>
+  supersede(
+    seen: Pick<Seen, 'token' | 'phase'>,
+    claim: Claim,
+    verbs?: RecordVerbs,
+  ): Promise<Exclude<TakeoverReply, FailedItem>>
   settle(settlement: Settlement, verbs?: RecordVerbs): Promise<Exclude<SettlementReply, FailedItem>>
   renew(held: Held, leaseMs: number): Promise<Exclude<RenewalReply, FailedItem>>
   read(id: RecordId): Promise<IdempotencyRecord | undefined>
   /** A record in the given state, with the token it was last held under. */
-  bring(state: State): Promise<Held>
+  bring(state: State): Promise<Seen>
 }
 
 export function newId(): RecordId {
@@ -154,7 +173,7 @@ export function createContext(
     pass,
     passShort: () => pass(2 * shortMs),
     claim: (claim, verbs = store) => only(verbs.claim([claim])),
-    supersede: (seenToken, claim, verbs = store) => only(verbs.supersede([{ seenToken, claim }])),
+    supersede: (seen, claim, verbs = store) => only(verbs.supersede([takeover(seen, claim)])),
     settle: (settlement, verbs = store) => only(verbs.settle([settlement])),
     renew: ({ id, token }, leaseMs) => only(store.renew([{ id, token, leaseMs }])),
     read: async (id) => (await store.read([id])).replies[0],
@@ -163,7 +182,7 @@ export function createContext(
   return context
 }
 
-async function bring(context: Context, state: State): Promise<Held> {
+async function bring(context: Context, state: State): Promise<Seen> {
   const { shortMs, claim, settle, passShort, store } = context
   const running = state.startsWith('running')
   const asked = newClaim({
@@ -171,18 +190,20 @@ async function bring(context: Context, state: State): Promise<Held> {
     retentionMs: state === 'running, past' ? 0 : longMs,
   })
   const { id, token } = asked
-  if (state === 'absent') return asked
+  const phase = state === 'absent' ? 'running' : (state.split(',')[0] as Phase)
+  const held: Seen = { id, token, phase }
+  if (state === 'absent') return held
   await claim(asked)
   const isPast = state.endsWith('past')
   switch (state) {
     case 'running, lease live':
-      return asked
+      return held
     case 'running, lease over':
     case 'running, past':
       break
     case 'completed, retained':
       await settle(completion(asked, { tombstoneMs: longMs }))
-      return asked
+      return held
     case 'completed, retention over':
     case 'completed, past':
     case 'tombstone':
@@ -201,5 +222,5 @@ async function bring(context: Context, state: State): Promise<Held> {
   }
   await passShort()
   if (state === 'tombstone') await store.sweep(1_000)
-  return asked
+  return held
 }

@@ -1,6 +1,6 @@
 /** Clock, capabilities and the end of a store. */
 import assert from 'node:assert/strict'
-import { completion, newClaim, type StoreCase } from './context.ts'
+import { completion, newClaim, type StoreCase, takeover } from './context.ts'
 
 export const lifeCycleCases: readonly StoreCase[] = [
   {
@@ -41,7 +41,7 @@ export const lifeCycleCases: readonly StoreCase[] = [
       await store.close()
       const late: readonly (() => Promise<unknown>)[] = [
         () => store.claim([newClaim()]),
-        () => store.supersede([{ seenToken: held.token, claim: newClaim() }]),
+        () => store.supersede([takeover(held, newClaim())]),
         () => store.settle([completion(held)]),
         () => store.renew([{ ...held, leaseMs: 1_000 }]),
         () => store.read([held.id]),

@@ -8,7 +8,7 @@ import type { IdempotencyRecord } from '../../core/record.ts'
 import {
   completion,
   type Context,
-  type Held,
+  type Seen,
   longMs,
   newClaim,
   newToken,
@@ -20,7 +20,7 @@ import {
 interface Probe {
   readonly name: string
   /** Sends the verb and gives its reply. */
-  send(context: Context, held: Held): Promise<{ readonly kind: string; readonly record?: unknown }>
+  send(context: Context, held: Seen): Promise<{ readonly kind: string; readonly record?: unknown }>
   /** Whether it changes this record. */
   changes(record: IdempotencyRecord | undefined, now: number): boolean
   /** The reply when it does not. */
@@ -62,14 +62,21 @@ const probes: readonly Probe[] = [
   },
   {
     name: 'supersede, token as seen',
-    send: ({ supersede }, { id, token }) => supersede(token, newClaim({ id })),
+    send: ({ supersede }, held) => supersede(held, newClaim({ id: held.id })),
     changes: (record, now) =>
       record !== undefined && !(record.phase === 'running' && now < record.leaseUntil),
     refusal: 'refused',
   },
   {
     name: 'supersede, another token seen',
-    send: ({ supersede }, { id }) => supersede(newToken(), newClaim({ id })),
+    send: ({ supersede }, { id, phase }) => supersede({ token: newToken(), phase }, newClaim({ id })),
+    changes: never,
+    refusal: 'refused',
+  },
+  {
+    name: 'supersede, another phase seen',
+    send: ({ supersede }, { id, token, phase }) =>
+      supersede({ token, phase: phase === 'running' ? 'unknown' : 'running' }, newClaim({ id })),
     changes: never,
     refusal: 'refused',
   },

@@ -1,6 +1,6 @@
 /** Concurrent verbs on one id, and many verbs at once. */
 import assert from 'node:assert/strict'
-import { completion, newClaim, only, type StoreCase } from './context.ts'
+import { completion, newClaim, only, type StoreCase, takeover } from './context.ts'
 
 const claimersCount = 64
 
@@ -22,9 +22,10 @@ export const raceCases: readonly StoreCase[] = [
   {
     name: 'of many concurrent takeovers of one record exactly one wins',
     async run({ store, bring, read }) {
-      const { id, token: seenToken } = await bring('running, lease over')
+      const seen = await bring('running, lease over')
+      const { id } = seen
       const claims = Array.from({ length: claimersCount }, () => newClaim({ id }))
-      const replies = await Promise.all(claims.map((claim) => only(store.supersede([{ seenToken, claim }]))))
+      const replies = await Promise.all(claims.map((claim) => only(store.supersede([takeover(seen, claim)]))))
       const winners = claims.filter((_, at) => replies[at]?.kind === 'superseded')
       assert.equal(winners.length, 1)
       const record = await read(id)
@@ -37,14 +38,14 @@ export const raceCases: readonly StoreCase[] = [
       for (let round = 0; round < 20; round++) {
         const held = await bring('running, lease over')
         const taker = newClaim({ id: held.id })
-        const settle = (): Promise<unknown> => only(store.settle([completion(held)]))
-        const supersede = (): Promise<unknown> =>
-          only(store.supersede([{ seenToken: held.token, claim: taker }]))
+        const settle = (): Promise<{ kind: string }> => only(store.settle([completion(held)]))
+        const supersede = (): Promise<{ kind: string }> => only(store.supersede([takeover(held, taker)]))
         const both = round % 2 === 0 ? [settle(), supersede()] : [supersede(), settle()]
-        await Promise.all(both)
-        // Whichever came first, a settlement never lands on the taker's record.
+        const replies = await Promise.all(both)
+        // The holder settles under the token that the taker saw: its outcome must not be taken over.
+        assert.equal(replies.filter(({ kind }) => kind === 'refused').length, 1)
         const record = await read(held.id)
-        assert.ok(record?.token !== taker.token || record.phase === 'running')
+        assert.equal(record?.phase, record?.token === taker.token ? 'running' : 'completed')
       }
     },
   },

@@ -85,7 +85,8 @@ export const sweepCases: readonly StoreCase[] = [
       await claim(seen)
       await renew(renewed, longMs)
       await passShort()
-      const taken = (await supersede(seen.token, newClaim({ id: seen.id }))).kind === 'superseded'
+      const taken =
+        (await supersede({ ...seen, phase: 'running' }, newClaim({ id: seen.id }))).kind === 'superseded'
       await store.sweep(100)
       assert.equal((await read(renewed.id))?.phase, 'running')
       if (taken) assert.equal((await read(seen.id))?.phase, 'running')

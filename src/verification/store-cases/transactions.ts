@@ -168,10 +168,11 @@ export const transactionCases: readonly StoreCase[] = [
     name: 'a takeover inside a transaction is undone with it',
     needs,
     async run({ transactional, bring, supersede, read }) {
-      const { id, token } = await bring('unknown, retained')
+      const seen = await bring('unknown, retained')
+      const { id } = seen
       const before = await read(id)
       await transactional.transaction(async (_tx, records) => {
-        const reply = await supersede(token, newClaim({ id }), records)
+        const reply = await supersede(seen, newClaim({ id }), records)
         assert.deepEqual(reply, { kind: 'superseded', fence: 2 })
         return { kind: 'roll-back', value: undefined }
       })

@@ -1,7 +1,7 @@
 /** What each verb writes when it succeeds. */
 import assert from 'node:assert/strict'
 import type { IdempotencyRecord, Phase, RunningRecord } from '../../core/record.ts'
-import { completion, longMs, newClaim, newId, plain, type StoreCase } from './context.ts'
+import { completion, longMs, newClaim, newId, plain, type StoreCase, takeover } from './context.ts'
 
 async function running(read: Promise<IdempotencyRecord | undefined>): Promise<RunningRecord> {
   const record = await read
@@ -26,11 +26,12 @@ export const verbCases: readonly StoreCase[] = [
   {
     name: 'a takeover keeps id and creation, and changes everything else of the holder',
     async run({ store, bring, read, pass }) {
-      const { id, token: seenToken } = await bring('completed, retained')
+      const seen = await bring('completed, retained')
+      const { id } = seen
       const before = await read(id)
       await pass(7)
       const claim = newClaim({ id, leaseMs: 5_000, retentionMs: 70_000, operation: 'again' })
-      const { now, replies } = await store.supersede([{ seenToken, claim }])
+      const { now, replies } = await store.supersede([takeover(seen, claim)])
       assert.deepEqual(replies, [{ kind: 'superseded', fence: 2 }])
       const { fingerprint, token, operation, principalTag } = claim
       assert.deepEqual(plain(await read(id)), {
@@ -171,18 +172,21 @@ export const verbCases: readonly StoreCase[] = [
     async run({ claim, supersede, settle, read }) {
       const first = newClaim()
       await claim(first)
-      let seen = first.token
+      let token = first.token
       const ends: readonly Phase[] = ['released', 'unknown', 'completed']
       for (let fence = 2; fence < 8; fence++) {
         const end = ends[fence % ends.length]
-        const held = { id: first.id, token: seen }
+        const held = { id: first.id, token }
         if (end === 'completed') await settle(completion(held))
         else if (end === 'released') await settle({ ...held, to: 'released', markerMs: longMs })
         else await settle({ ...held, to: 'unknown', retentionMs: longMs })
         const next = newClaim({ id: first.id })
-        assert.deepEqual(await supersede(seen, next), { kind: 'superseded', fence })
+        assert.deepEqual(await supersede({ token, phase: end ?? 'running' }, next), {
+          kind: 'superseded',
+          fence,
+        })
         assert.equal((await read(first.id))?.fence, fence)
-        seen = next.token
+        token = next.token
       }
     },
   },
