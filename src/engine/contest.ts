@@ -23,25 +23,39 @@ export type ContestEnd =
   | { readonly kind: 'unknown' }
   | { readonly kind: 'expired' }
 
+/** What the sends of one claim have in common. */
+export interface Contested {
+  readonly claim: Claim
+  /**
+   * Whether an unknown outcome was, or may have been, replaced under this claim: a takeover whose answer was lost is
+   * found later as the claimer's own record, which does not tell what was there before.
+   */
+  replacesUnknown: boolean
+}
+
+export function contested(claim: Claim): Contested {
+  return { claim, replacesUnknown: false }
+}
+
 /** Rounds of claim and supersede before a key that changes hands all the time counts as in progress. */
 const roundsMax = 8
 
 /**
- * Claims, and supersedes where the table says so. Safe to call again with the same claim after a `StoreError`:
- * a send that had been applied is recognised by its token.
+ * Claims, and supersedes where the table says so. Safe to call again with the same `asked` after a `StoreError`: a
+ * send that had been applied is recognised by its token.
  *
  * @throws StoreError
  * @throws UnreadableOutcomeError
  */
 export async function contest(
   verbs: ContestVerbs,
-  claim: Claim,
+  asked: Contested,
   onUnknown: OnUnknown,
   seal: OutcomeSeal,
 ): Promise<ContestEnd> {
+  const { claim } = asked
   const claimer = { fingerprint: claim.fingerprint, token: claim.token, onUnknown }
   let found: { record: IdempotencyRecord | undefined; now: number } = { record: undefined, now: 0 }
-  let superseded: 'no' | 'run' | 'reconcile' = 'no'
 
   for (let round = 0; round < roundsMax; round++) {
     const decision = decide(found.record, claimer, found.now)
@@ -54,13 +68,13 @@ export async function contest(
         break
       }
       case 'hold':
-        return { kind: 'won', fence: decision.fence, reconcile: superseded === 'reconcile' }
+        return { kind: 'won', fence: decision.fence, reconcile: asked.replacesUnknown }
       case 'supersede': {
-        superseded = decision.reconcile ? 'reconcile' : 'run'
+        asked.replacesUnknown ||= decision.reconcile
         const { token: seenToken, phase: seenPhase } = decision.seen
         const { reply, now } = await verbs.supersede({ seenToken, seenPhase, claim })
         if (reply.kind === 'superseded') {
-          return { kind: 'won', fence: reply.fence, reconcile: decision.reconcile }
+          return { kind: 'won', fence: reply.fence, reconcile: asked.replacesUnknown }
         }
         found = { record: reply.record, now }
         break

@@ -73,6 +73,11 @@ export class LeaseAttempt implements Attempt, Held {
     return this.#abort.signal
   }
 
+  /** Whether another holder may be running. */
+  get isLost(): boolean {
+    return this.#lost
+  }
+
   onLost(): void {
     if (this.#settling === undefined) this.#lose()
   }

@@ -4,7 +4,7 @@
 import { OutcomeUnknownError, StoreError, StoreUnavailableError } from '../core/errors.ts'
 import type { Claim } from '../core/store.ts'
 import type { Begun, NotRun, Reconcile } from './attempt.ts'
-import { asSeen, contest, type ContestEnd, retryAfterMs } from './contest.ts'
+import { asSeen, contest, contested, type ContestEnd, retryAfterMs } from './contest.ts'
 import { report } from './events.ts'
 import type { FlightControls } from './flights.ts'
 import { LeaseAttempt } from './lease-attempt.ts'
@@ -47,27 +47,43 @@ async function claimInTime(call: Call): Promise<Won | LeaderNotRun> {
   const { coalescer, runtime, seal } = call.machinery
   const { onUnknown, leaseMs } = call.policy
   const claim = newClaim(call)
-  const { id, token } = claim
 
   // Taken before anything is sent: however late the answer comes, the lease cannot have begun earlier.
-  let deadline = runtime.clock.monotonic() + leaseMs
+  const deadline = runtime.clock.monotonic() + leaseMs
   try {
-    const end = await resend(runtime, claimBudgetMs, () => contest(coalescer, claim, onUnknown, seal))
+    const asked = contested(claim)
+    const end = await resend(runtime, claimBudgetMs, () => contest(coalescer, asked, onUnknown, seal))
     if (end.kind !== 'won') return asLeaderNotRun(end)
-    for (let freshened = 0; isTooLate(call, deadline); freshened++) {
-      if (freshened === freshenMax)
-        throw new StoreError('transient', 'The store answers slower than the lease.')
-      deadline = runtime.clock.monotonic() + leaseMs
-      const { reply } = await coalescer.renew({ id, token, leaseMs })
-      if (reply.kind === 'lost')
-        return { kind: 'in-progress', retryAfterMs: retryAfterMs(leaseMs), token: '' }
-    }
-    return { ...end, claim, deadline }
+    const fresh = await freshen(call, claim, deadline)
+    return fresh === 'lost' ? lostBeforeStart(call) : { ...end, claim, deadline: fresh }
   } catch (error) {
     if (!(error instanceof StoreError)) throw error
     abandon(call, claim)
     throw new StoreUnavailableError({ cause: error })
   }
+}
+
+/**
+ * Renews a lease of which too little is left to start a handler, and resolves to its deadline.
+ *
+ * @throws StoreError
+ */
+async function freshen(call: Call, { id, token }: Claim, deadline: number): Promise<number | 'lost'> {
+  const { coalescer, runtime } = call.machinery
+  const { leaseMs } = call.policy
+  let until = deadline
+  for (let freshened = 0; isTooLate(call, until); freshened++) {
+    if (freshened === freshenMax)
+      throw new StoreError('transient', 'The store answers slower than the lease.')
+    until = runtime.clock.monotonic() + leaseMs
+    const { reply } = await coalescer.renew({ id, token, leaseMs })
+    if (reply.kind === 'lost') return 'lost'
+  }
+  return until
+}
+
+function lostBeforeStart({ policy }: Call): LeaderNotRun {
+  return { kind: 'in-progress', retryAfterMs: retryAfterMs(policy.leaseMs), token: '' }
 }
 
 /** A claim of this call's key under a fresh token. */
@@ -121,11 +137,13 @@ async function start(
     signal.throwIfAborted()
   }
   if (!won.reconcile || reconcile === undefined) return { kind: 'run', attempt }
-  return await ask(attempt, reconcile)
+  return await ask(call, won.claim, attempt, reconcile)
 }
 
 /** Asks the operation what became of the earlier attempt. A question that fails leaves the outcome unknown. */
 async function ask(
+  call: Call,
+  claim: Claim,
   attempt: LeaseAttempt,
   reconcile: Reconcile,
 ): Promise<{ readonly kind: 'run'; readonly attempt: LeaseAttempt } | LeaderNotRun> {
@@ -136,9 +154,29 @@ async function ask(
     await attempt.unknown()
     throw new OutcomeUnknownError(true, { cause: error })
   }
-  if (adopted === undefined) return { kind: 'run', attempt }
+  if (adopted === undefined) return await startAfterAll(call, claim, attempt)
   const settled = await attempt.complete(adopted)
   if (settled.kind === 'settled') return { kind: 'replay', outcome: settled.outcome ?? adopted }
+  return settled.instead.kind === 'in-progress' ? { ...settled.instead, token: '' } : settled.instead
+}
+
+/** Asking takes time: the handler starts only where enough of the lease is left after it. */
+async function startAfterAll(
+  call: Call,
+  claim: Claim,
+  attempt: LeaseAttempt,
+): Promise<{ readonly kind: 'run'; readonly attempt: LeaseAttempt } | LeaderNotRun> {
+  try {
+    const fresh = await freshen(call, claim, attempt.deadline)
+    if (fresh !== 'lost') attempt.deadline = Math.max(attempt.deadline, fresh)
+    if (fresh !== 'lost' && !attempt.isLost) return { kind: 'run', attempt }
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error
+    await attempt.unknown()
+    throw new StoreUnavailableError({ cause: error })
+  }
+  const settled = await attempt.release()
+  if (settled.kind === 'settled') return lostBeforeStart(call)
   return settled.instead.kind === 'in-progress' ? { ...settled.instead, token: '' } : settled.instead
 }
 

@@ -2,9 +2,9 @@
  * Transaction mode: claim, effect and outcome in one commit. The uncommitted claim is the lock; a crash takes
  * claim and effect away together, so there is no lease, no clock and no unknown outcome between them.
  *
- * What is left is the COMMIT that got no answer. Its connection is destroyed and the key is claimed again on
- * another one. That claim waits for the old transaction and then either finds its outcome (it had committed)
- * or wins (it never will). Reading first would not do: the old transaction may still be about to commit.
+ * What is left is the COMMIT that got no answer. Its connection is destroyed and the key is claimed again, and
+ * released, in a transaction of its own. That claim waits for the old transaction and then either finds its outcome
+ * (it had committed) or wins (it never will). Reading first would not do: the old one may still be about to commit.
  */
 import { NotAppliedError, OutcomeUnknownError, RetryTransactionError, StoreError } from '../core/errors.ts'
 import { StoreUnavailableError, UnstorableOutcomeError } from '../core/errors.ts'
@@ -21,7 +21,7 @@ import type {
 import { type IdempotencyRecord, removableFrom } from '../core/record.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import { decide } from '../core/transitions.ts'
-import { contest, singly } from './contest.ts'
+import { contest, contested, singly } from './contest.ts'
 import { report } from './events.ts'
 import type { FlightControls } from './flights.ts'
 import { asLeaderNotRun, claimBudgetMs, newClaim } from './lease-mode.ts'
@@ -93,7 +93,7 @@ async function leadOnce<Tx>(
   const { retentionMs, tombstoneMs } = call.policy
   const startedAt = call.machinery.runtime.clock.monotonic()
   const end = await store.once({ statement, claim, retentionMs, tombstoneMs })
-  const applied = await outcomeOnce(call, claim, end)
+  const applied = await outcomeOnce(call, store, claim, end)
   if (applied === undefined) return undefined
   const verdict: Verdict = { kind: 'executed', outcome: applied }
   controls.begin({ kind: 'run', leaseLeftMs: () => call.policy.leaseMs })
@@ -101,14 +101,19 @@ async function leadOnce<Tx>(
   return verdict
 }
 
-async function outcomeOnce(call: Call, claim: Claim, end: StatementEnd): Promise<Outcome | undefined> {
+async function outcomeOnce<Tx>(
+  call: Call,
+  store: TransactionalStore<Tx>,
+  claim: Claim,
+  end: StatementEnd,
+): Promise<Outcome | undefined> {
   switch (end.kind) {
     case 'applied':
       return call.machinery.seal.open(claim.id, end.outcome)
     case 'refused':
       return undefined
     case 'unknown': {
-      const found = await resolveUnknownCommit(call, claim, end.error)
+      const found = await resolveUnknownCommit(call, store, claim, end.error)
       if (found?.phase !== 'completed') return undefined
       return call.machinery.seal.open(claim.id, found.outcome)
     }
@@ -132,7 +137,8 @@ async function lead<Tx>(
   let fence = 0
   const attempt = (): Promise<Verdict> =>
     inTransaction(call, store, claim, async (tx, records) => {
-      const end = await contest(singly(records), claim, call.policy.onUnknown, call.machinery.seal)
+      const { onUnknown } = call.policy
+      const end = await contest(singly(records), contested(claim), onUnknown, call.machinery.seal)
       if (end.kind !== 'won') return { kind: 'roll-back', value: asLeaderNotRun(end) }
       started = true
       fence = end.fence
@@ -209,7 +215,7 @@ async function inTransaction<Tx>(
     case 'refused':
       throw changedInside()
     case 'unknown': {
-      const found = await resolveUnknownCommit(call, claim, end.error)
+      const found = await resolveUnknownCommit(call, store, claim, end.error)
       if (found !== undefined) return end.value
       throw new NotAppliedError({ cause: end.error })
     }
@@ -221,70 +227,76 @@ async function inTransaction<Tx>(
 /**
  * The record that the transaction of `lostClaim` committed; `undefined` when it did not, and never will.
  *
- * A record of another attempt is judged by the table. Where the table would not let the lost attempt have it, the
- * lost attempt never had it. Where it would, the lost transaction may still hold it: superseding it waits for that
- * transaction as the claim does, and is refused when that one committed.
+ * The key is claimed again and released at once, in one transaction: that waits for the lost one, raises the fence
+ * for whatever of it is still on its way, and leaves nothing running behind.
  */
-async function resolveUnknownCommit(
+async function resolveUnknownCommit<Tx>(
   call: Call,
+  store: TransactionalStore<Tx>,
   lostClaim: Claim,
   error: StoreError,
 ): Promise<IdempotencyRecord | undefined> {
-  const { store, runtime } = call.machinery
+  const { runtime } = call.machinery
   const { id, operation } = call.identity
   const probe = newClaim(call)
-  const claimer = { fingerprint: probe.fingerprint, token: probe.token, onUnknown: call.policy.onUnknown }
-  // Not through the coalescer: this waits for the old transaction, and no neighbour shall wait with it.
-  const verbs = singly(store)
-  /** How the probe gives back what it took. */
-  let handBack: Settlement | undefined
-  const released: Settlement = {
-    id,
-    token: probe.token,
-    to: 'released',
-    markerMs: call.policy.releaseMarkerMs,
-  }
   try {
     const found = await resend(runtime, unknownCommitBudgetMs, async () => {
-      const { reply, now } = await verbs.claim(probe)
-      if (reply.kind === 'locked') throw stillOpen()
-      if (reply.kind === 'claimed') {
-        handBack = released
-        return undefined
-      }
-      const { record } = reply
-      if (record.token === lostClaim.token) return record
-      // A probe that was sent before, and whose answer was lost.
-      if (record.token === probe.token) {
-        handBack ??= released
-        return undefined
-      }
-      const decision = decide(record, claimer, now)
-      if (decision.kind !== 'supersede') return undefined
-      // An outcome that was unknown before stays unknown, for as long as it would have.
-      const wasUnknown =
-        now < removableFrom(record) && (record.phase === 'running' || record.phase === 'unknown')
-      handBack = wasUnknown
-        ? { id, token: probe.token, to: 'unknown', retentionMs: call.policy.retentionMs }
-        : released
-      const { token: seenToken, phase: seenPhase } = record
-      const superseded = await verbs.supersede({ seenToken, seenPhase, claim: probe })
-      if (superseded.reply.kind === 'superseded') return undefined
-      const after = superseded.reply.record
-      if (after?.token === lostClaim.token) return after
-      if (after?.token === probe.token) return undefined
-      throw new StoreError('transient', 'The key changes hands while its commit is looked into.')
+      const end = await store.transaction(
+        (_tx, records) => lookInto(call, singly(records), lostClaim, probe),
+        probe,
+      )
+      if (end.kind === 'refused')
+        throw new StoreError('transient', 'The key changed hands in its own transaction.')
+      if (end.kind === 'unknown') throw end.error
+      return end.value
     })
     report('unknown-commit', () => ({ id, operation, applied: found !== undefined }))
-    if (found === undefined && handBack !== undefined) {
-      const settlement: Settlement = handBack
-      await resend(runtime, unknownCommitBudgetMs, () => verbs.settle(settlement)).catch(() => {})
-    }
     return found
   } catch (cause) {
     report('unknown-commit', () => ({ id, operation, applied: 'undecided' }))
     throw new OutcomeUnknownError(false, { cause: new AggregateError([error, cause]) })
   }
+}
+
+/**
+ * Finds out inside a transaction what became of `lostClaim`. A record of another attempt is judged by the table.
+ * Where the table would not let the lost attempt have it, the lost attempt never had it. Where it would, the lost
+ * transaction may still hold it: superseding it waits for that transaction as the claim does, and is refused when
+ * that one committed.
+ */
+async function lookInto(
+  call: Call,
+  verbs: ReturnType<typeof singly>,
+  lostClaim: Claim,
+  probe: Claim,
+): Promise<TransactionVerdict<IdempotencyRecord | undefined>> {
+  const { id, token, fingerprint } = probe
+  const { onUnknown, releaseMarkerMs, retentionMs } = call.policy
+  const notApplied = { kind: 'roll-back', value: undefined } as const
+  const applied = (record: IdempotencyRecord) => ({ kind: 'roll-back', value: record }) as const
+  const released: Settlement = { id, token, to: 'released', markerMs: releaseMarkerMs }
+
+  const { reply, now } = await verbs.claim(probe)
+  if (reply.kind === 'locked') throw stillOpen()
+  if (reply.kind === 'claimed') return { kind: 'commit', value: undefined, settlement: released }
+  const { record } = reply
+  if (record.token === lostClaim.token) return applied(record)
+  // A probe that was sent before, and whose answer was lost.
+  if (record.token === token) return notApplied
+  const decision = decide(record, { fingerprint, token, onUnknown }, now)
+  if (decision.kind !== 'supersede') return notApplied
+  const { token: seenToken, phase: seenPhase } = record
+  const superseded = await verbs.supersede({ seenToken, seenPhase, claim: probe })
+  if (superseded.reply.kind === 'superseded') {
+    // An outcome that was unknown before stays unknown, for as long as it would have.
+    const wasUnknown =
+      now < removableFrom(record) && (record.phase === 'running' || record.phase === 'unknown')
+    const settlement: Settlement = wasUnknown ? { id, token, to: 'unknown', retentionMs } : released
+    return { kind: 'commit', value: undefined, settlement }
+  }
+  const after = superseded.reply.record
+  if (after?.token === lostClaim.token) return applied(after)
+  throw new StoreError('transient', 'The key changes hands while its commit is looked into.')
 }
 
 /**
@@ -302,7 +314,7 @@ export async function transactWithin<Tx>(
   const records = store.join(tx)
   const claim = newClaim(call)
   try {
-    const end = await contest(singly(records), claim, call.policy.onUnknown, call.machinery.seal)
+    const end = await contest(singly(records), contested(claim), call.policy.onUnknown, call.machinery.seal)
     if (end.kind !== 'won') {
       const { kind } = end
       return kind === 'in-progress' ? { kind, retryAfterMs: asRetryAfter(asLeaderNotRun(end)) } : end

@@ -133,11 +133,21 @@ describe('transaction', () => {
 })
 
 describe('a commit without an answer', () => {
-  /** The store as seen through a connection that breaks at COMMIT, `applied` or not. */
-  function breakCommit(applied: boolean): void {
+  /**
+   * The store as seen through a connection that breaks at COMMIT, `applied` or not. `meanwhile` happens before the
+   * next transaction is opened, in which the commit is looked into.
+   */
+  function breakCommit(applied: boolean, meanwhile?: () => Promise<unknown>): void {
     const { transaction } = store
     store.transaction = async (work) => {
       store.transaction = transaction
+      if (meanwhile !== undefined) {
+        store.transaction = async (...next) => {
+          store.transaction = transaction
+          await meanwhile()
+          return (await transaction.call(store, ...(next as [never, never]))) as never
+        }
+      }
       const error = new StoreError('lost', 'the connection broke at COMMIT')
       if (applied) {
         const end = await transaction.call(store, work)
@@ -188,20 +198,34 @@ describe('a commit without an answer', () => {
   })
 
   test('leaves alone what another process has completed meanwhile', async () => {
-    breakCommit(false)
-    const { claim } = store
     const other = createIdempotency({ store: sqliteStore({ file: join(folder, 'shop.db') }), sweep: false })
     const theirs = other.transaction('order', (input: Order, { tx }) => ({ ...place(tx, input), by: 'them' }))
-    store.claim = async (claims) => {
-      store.claim = claim
-      await theirs.run(call)
-      return await claim.call(store, claims)
-    }
+    breakCommit(false, () => theirs.run(call))
     const order = idem.transaction('order', (input: Order, { tx }) => place(tx, input))
     await expect(order.run(call)).rejects.toMatchObject({ code: 'not-applied' })
     expect(await order.run(call)).toEqual({ value: { sku: 'A1', by: 'them' }, replayed: true })
     expect(orders()).toEqual(['A1'])
     await other.close()
+  })
+
+  test('leaves nothing running behind, also where the answer to looking into it is lost', async () => {
+    breakCommit(false)
+    const commitBreaks = store.transaction
+    store.transaction = async (...given) => {
+      const end = await commitBreaks.call(store, ...(given as [never]))
+      const { transaction } = store
+      store.transaction = async (...next) => {
+        store.transaction = transaction
+        await transaction.call(store, ...(next as [never, never]))
+        throw new StoreError('lost', 'no answer')
+      }
+      return end as never
+    }
+    const order = idem.transaction('order', { wait: 0 }, (input: Order, { tx }) => place(tx, input))
+    await expect(order.run(call)).rejects.toMatchObject({ code: 'not-applied' })
+    const { records } = await store.list({ limit: 10 })
+    expect(records.filter(({ phase }) => phase === 'running')).toEqual([])
+    expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: false })
   })
 
   test('of a statement whose key was completed before replays', async () => {
@@ -272,12 +296,9 @@ describe('a commit without an answer', () => {
   })
 
   test('with the store away is unknown, and the same key finds the truth later', async () => {
-    breakCommit(true)
-    const { claim } = store
-    store.claim = () => Promise.reject(new StoreError('permanent', 'away'))
+    breakCommit(true, () => Promise.reject(new StoreError('permanent', 'away')))
     const order = idem.transaction('order', (input: Order, { tx }) => place(tx, input))
     await expect(order.run(call)).rejects.toMatchObject({ code: 'outcome-unknown', settled: false })
-    store.claim = claim
     expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: true })
     expect(orders()).toEqual(['A1'])
   })
