@@ -33,6 +33,17 @@ import type { NotRun } from './attempt.ts'
 /** How long an unanswered COMMIT is looked into before the outcome is reported as unknown. */
 export const unknownCommitBudgetMs = 5_000
 
+/** A record that is not there shows that it never was, as long as not more of its retention has passed. */
+const retentionPartMax = 0.5
+
+/** A commit that got no answer. */
+interface Lost {
+  readonly claim: Claim
+  /** Monotonic, before it was sent. */
+  readonly sentAt: number
+  readonly error: StoreError
+}
+
 /** The user's work, once the key is won. Throws to roll back. */
 export type TransactionWork<Tx> = (tx: Tx, fence: number) => Promise<Outcome>
 
@@ -93,7 +104,7 @@ async function leadOnce<Tx>(
   const { retentionMs, tombstoneMs } = call.policy
   const startedAt = call.machinery.runtime.clock.monotonic()
   const end = await store.once({ statement, claim, retentionMs, tombstoneMs })
-  const applied = await outcomeOnce(call, store, claim, end)
+  const applied = await outcomeOnce(call, store, claim, end, startedAt)
   if (applied === undefined) return undefined
   const verdict: Verdict = { kind: 'executed', outcome: applied }
   controls.begin({ kind: 'run', leaseLeftMs: () => call.policy.leaseMs })
@@ -106,6 +117,7 @@ async function outcomeOnce<Tx>(
   store: TransactionalStore<Tx>,
   claim: Claim,
   end: StatementEnd,
+  sentAt: number,
 ): Promise<Outcome | undefined> {
   switch (end.kind) {
     case 'applied':
@@ -113,7 +125,7 @@ async function outcomeOnce<Tx>(
     case 'refused':
       return undefined
     case 'unknown': {
-      const found = await resolveUnknownCommit(call, store, claim, end.error)
+      const found = await resolveUnknownCommit(call, store, { claim, sentAt, error: end.error })
       if (found?.phase !== 'completed') return undefined
       return call.machinery.seal.open(claim.id, found.outcome)
     }
@@ -207,6 +219,7 @@ async function inTransaction<Tx>(
   claim: Claim,
   work: (tx: Tx, records: RecordVerbs) => Promise<TransactionVerdict<Verdict>>,
 ): Promise<Verdict> {
+  const sentAt = call.machinery.runtime.clock.monotonic()
   const end = await store.transaction(work, claim)
   switch (end.kind) {
     case 'committed':
@@ -215,7 +228,7 @@ async function inTransaction<Tx>(
     case 'refused':
       throw changedInside()
     case 'unknown': {
-      const found = await resolveUnknownCommit(call, store, claim, end.error)
+      const found = await resolveUnknownCommit(call, store, { claim, sentAt, error: end.error })
       if (found !== undefined) return end.value
       throw new NotAppliedError({ cause: end.error })
     }
@@ -225,7 +238,7 @@ async function inTransaction<Tx>(
 }
 
 /**
- * The record that the transaction of `lostClaim` committed; `undefined` when it did not, and never will.
+ * The record that the lost transaction committed; `undefined` when it did not, and never will.
  *
  * The key is claimed again and released at once, in one transaction: that waits for the lost one, raises the fence
  * for whatever of it is still on its way, and leaves nothing running behind.
@@ -233,8 +246,7 @@ async function inTransaction<Tx>(
 async function resolveUnknownCommit<Tx>(
   call: Call,
   store: TransactionalStore<Tx>,
-  lostClaim: Claim,
-  error: StoreError,
+  lost: Lost,
 ): Promise<IdempotencyRecord | undefined> {
   const { runtime } = call.machinery
   const { id, operation } = call.identity
@@ -242,7 +254,7 @@ async function resolveUnknownCommit<Tx>(
   try {
     const found = await resend(runtime, unknownCommitBudgetMs, async () => {
       const end = await store.transaction(
-        (_tx, records) => lookInto(call, singly(records), lostClaim, probe),
+        (_tx, records) => lookInto(call, singly(records), lost.claim, probe),
         probe,
       )
       if (end.kind === 'refused')
@@ -250,11 +262,16 @@ async function resolveUnknownCommit<Tx>(
       if (end.kind === 'unknown') throw end.error
       return end.value
     })
+    // Its record may have been there, and be gone with its retention.
+    const agoMs = runtime.clock.monotonic() - lost.sentAt
+    if (found === undefined && agoMs >= call.policy.retentionMs * retentionPartMax) {
+      throw new StoreError('lost', 'The commit was looked into too late for its retention.')
+    }
     report('unknown-commit', () => ({ id, operation, applied: found !== undefined }))
     return found
   } catch (cause) {
     report('unknown-commit', () => ({ id, operation, applied: 'undecided' }))
-    throw new OutcomeUnknownError(false, { cause: new AggregateError([error, cause]) })
+    throw new OutcomeUnknownError(false, { cause: new AggregateError([lost.error, cause]) })
   }
 }
 
