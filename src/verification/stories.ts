@@ -1,0 +1,194 @@
+/** A history, put together by call, by key and by record, as the checks need it. */
+import type {
+  AckEvent,
+  EffectEvent,
+  FailEvent,
+  History,
+  HistoryEvent,
+  InfoEvent,
+  InvokeEvent,
+  LeakEvent,
+  LossEvent,
+  OkEvent,
+  OwnClaimEvent,
+  ReconcileEvent,
+  RecordEvent,
+  StartEvent,
+} from './history.ts'
+
+export type Timed<Event> = Event & { readonly at: number }
+
+export interface CallStory {
+  readonly call: number
+  readonly invoke: Timed<InvokeEvent>
+  end: Timed<OkEvent | FailEvent | InfoEvent> | undefined
+  /** Whether it was asked when the faults were over. */
+  readonly isProbe: boolean
+}
+
+export interface KeyStory {
+  readonly principal: string
+  readonly key: string
+  readonly calls: CallStory[]
+  readonly starts: Timed<StartEvent>[]
+  readonly effects: Timed<EffectEvent>[]
+  readonly reconciles: Timed<ReconcileEvent>[]
+  readonly acks: Timed<AckEvent>[]
+}
+
+/** What one attempt did to its record. */
+export interface AttemptStory {
+  readonly token: string
+  readonly record: string
+  /** The store's clock when the claim was applied, or committed. */
+  readonly claimedAt: number
+  /** What the claim replaced. */
+  readonly before: RecordEvent['before']
+  /** The store's clock at its settlement. */
+  settledAt: number | undefined
+  settledTo: 'completed' | 'released' | 'unknown' | undefined
+  leaseUntil: number | undefined
+}
+
+export interface Stories {
+  readonly calls: ReadonlyMap<number, CallStory>
+  readonly keys: readonly KeyStory[]
+  /** By name of the effect. */
+  readonly effects: ReadonlyMap<string, Timed<EffectEvent>>
+  readonly records: ReadonlyMap<string, readonly Timed<RecordEvent>[]>
+  readonly attempts: ReadonlyMap<string, AttemptStory>
+  readonly losses: readonly Timed<LossEvent>[]
+  readonly leaks: readonly Timed<LeakEvent>[]
+  readonly ownClaims: readonly Timed<OwnClaimEvent>[]
+  /** When each process was crashed or paused. */
+  readonly disturbed: ReadonlyMap<string, readonly number[]>
+  readonly storeClockJumped: boolean
+  readonly quietAt: number
+  readonly leftOver: readonly string[]
+  readonly inOrder: readonly HistoryEvent[]
+}
+
+export function storiesOf({ events }: History): Stories {
+  const calls = new Map<number, CallStory>()
+  const keys = new Map<string, KeyStory>()
+  const effects = new Map<string, Timed<EffectEvent>>()
+  const records = new Map<string, Timed<RecordEvent>[]>()
+  const attempts = new Map<string, AttemptStory>()
+  const losses: Timed<LossEvent>[] = []
+  const leaks: Timed<LeakEvent>[] = []
+  const ownClaims: Timed<OwnClaimEvent>[] = []
+  const disturbed = new Map<string, number[]>()
+  let storeClockJumped = false
+  let quietAt = Number.POSITIVE_INFINITY
+  let leftOver: readonly string[] = []
+
+  const keyOf = (principal: string, key: string): KeyStory => {
+    const name = `${principal.length} ${principal} ${key}`
+    let story = keys.get(name)
+    if (story === undefined) {
+      story = { principal, key, calls: [], starts: [], effects: [], reconciles: [], acks: [] }
+      keys.set(name, story)
+    }
+    return story
+  }
+
+  for (const event of events) {
+    switch (event.type) {
+      case 'invoke': {
+        const isProbe = event.at >= quietAt
+        const story: CallStory = { call: event.call, invoke: event, end: undefined, isProbe }
+        calls.set(event.call, story)
+        keyOf(event.principal, event.key).calls.push(story)
+        break
+      }
+      case 'ok':
+      case 'fail':
+      case 'info': {
+        const call = calls.get(event.call)
+        if (call !== undefined) call.end = event
+        break
+      }
+      case 'start':
+        keyOf(event.principal, event.key).starts.push(event)
+        break
+      case 'effect':
+        effects.set(event.effect, event)
+        keyOf(event.principal, event.key).effects.push(event)
+        break
+      case 'reconcile':
+        keyOf(event.principal, event.key).reconciles.push(event)
+        break
+      case 'ack':
+        keyOf(event.principal, event.key).acks.push(event)
+        break
+      case 'record': {
+        const ofRecord = records.get(event.record)
+        if (ofRecord === undefined) records.set(event.record, [event])
+        else ofRecord.push(event)
+        noteAttempt(attempts, event)
+        break
+      }
+      case 'own-claim':
+        ownClaims.push(event)
+        break
+      case 'leak':
+        leaks.push(event)
+        break
+      case 'loss':
+        losses.push(event)
+        break
+      case 'fault':
+        disturbed.set(event.target, [...(disturbed.get(event.target) ?? []), event.at])
+        storeClockJumped ||= event.fault.startsWith('store clock')
+        break
+      case 'quiet':
+        quietAt = event.at
+        break
+      case 'end':
+        leftOver = event.leftOver
+        break
+      case 'stop':
+      case 'unknown-commit':
+        break
+      default:
+        event satisfies never
+    }
+  }
+  return {
+    calls,
+    keys: [...keys.values()],
+    effects,
+    records,
+    attempts,
+    losses,
+    leaks,
+    ownClaims,
+    disturbed,
+    storeClockJumped,
+    quietAt,
+    leftOver,
+    inOrder: events,
+  }
+}
+
+function noteAttempt(attempts: Map<string, AttemptStory>, { record, now, before, after }: RecordEvent): void {
+  if (after === undefined || after.phase === 'tombstone') return
+  let attempt = attempts.get(after.token)
+  if (attempt === undefined) {
+    attempt = {
+      token: after.token,
+      record,
+      claimedAt: now,
+      before,
+      settledAt: undefined,
+      settledTo: undefined,
+      leaseUntil: undefined,
+    }
+    attempts.set(after.token, attempt)
+  }
+  if (after.phase === 'running') attempt.leaseUntil = after.leaseUntil
+  else if (attempt.settledAt === undefined) {
+    attempt.settledAt = after.settledAt
+    attempt.settledTo = after.phase
+  }
+}
