@@ -15,6 +15,7 @@ export function callViolations(header: HistoryHeader, stories: Stories): Violati
     if (!isForgotten(story, stories)) check.effects()
   }
   for (const what of stories.leftOver) violations.push({ invariant: 'I13', says: what })
+  for (const what of stories.exceeded) violations.push({ invariant: 'I15', says: what })
   for (const { where } of stories.leaks)
     violations.push({ invariant: 'I16', says: `a secret is in ${where}` })
   return violations
@@ -77,8 +78,9 @@ class KeyCheck {
         this.#say('I3', `different answers: ${window.map(({ effect }) => effect).join(', ')}`)
       }
     }
-    if (this.#key.acks.length > 0 && this.#key.effects.length === 0) {
-      this.#say('I2', 'a message was acknowledged and never applied')
+    for (const ack of this.#key.acks) {
+      const isApplied = this.#key.effects.some(({ at }) => at <= ack.at)
+      if (!isApplied) this.#say('I2', 'a message was acknowledged before it was applied')
     }
   }
 

@@ -5,6 +5,8 @@
  *
  *   before   the octets are not forwarded: what they ask for does not happen
  *   after    they are forwarded, and the connection ends when the server answers: it may have happened
+ *
+ * Instead of ending, a connection may stay half-open.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
@@ -17,6 +19,8 @@ export interface FaultProxyOptions {
 export interface FaultCounts {
   readonly cutBefore: number
   readonly cutAfter: number
+  /** Connections that were left half-open. */
+  readonly held: number
   readonly dropped: number
   readonly refused: number
 }
@@ -27,7 +31,12 @@ export interface FaultProxy {
   readonly counts: FaultCounts
   /** Cuts the next `times` connections (default 1) on which the client sends these octets. */
   cutOn(octets: string, when: 'before' | 'after', times?: number): void
-  /** Forgets the cuts that have not happened. */
+  /**
+   * As `cutOn`, but the connection stays open and nothing more comes through it: half-open, as after a lost route.
+   * It ends when the client or the server gives it up.
+   */
+  holdOn(octets: string, when: 'before' | 'after', times?: number): void
+  /** Forgets the cuts and holds that have not happened. */
   disarm(): void
   /** Ends every connection now; returns how many. */
   dropAll(): number
@@ -45,6 +54,7 @@ export interface FaultProxy {
 interface Cut {
   readonly octets: Buffer
   readonly when: 'before' | 'after'
+  readonly stays: boolean
   left: number
 }
 
@@ -57,7 +67,7 @@ interface Cut {
  */
 export async function startFaultProxy({ target }: FaultProxyOptions): Promise<FaultProxy> {
   const { host = '127.0.0.1', port: targetPort } = target
-  const counts = { cutBefore: 0, cutAfter: 0, dropped: 0, refused: 0 }
+  const counts = { cutBefore: 0, cutAfter: 0, held: 0, dropped: 0, refused: 0 }
   const open = new Set<() => void>()
   let cuts: Cut[] = []
   let gate: PromiseWithResolvers<void> | undefined
@@ -86,7 +96,9 @@ export async function startFaultProxy({ target }: FaultProxyOptions): Promise<Fa
   async function forwardRequests(client: Socket, upstream: Socket, end: () => void): Promise<void> {
     /** The end of what was sent, as far as the rest of a pattern may follow. */
     let tail: Buffer = Buffer.alloc(0)
+    let isMute = false
     await eachChunk(client, async (chunk) => {
+      if (isMute) return
       const seen = Buffer.concat([tail, chunk])
       const cut = cuts.find(({ octets }) => seen.includes(octets))
       const longest = cuts.reduce((most, { octets }) => Math.max(most, octets.length), 1)
@@ -95,14 +107,15 @@ export async function startFaultProxy({ target }: FaultProxyOptions): Promise<Fa
         cut.left -= 1
         cuts = cuts.filter(({ left }) => left > 0)
         tail = Buffer.alloc(0)
-        counts[cut.when === 'before' ? 'cutBefore' : 'cutAfter'] += 1
-        if (cut.when === 'before') {
-          end()
-          return
-        }
+        counts[cut.stays ? 'held' : cut.when === 'before' ? 'cutBefore' : 'cutAfter'] += 1
+        isMute = cut.stays
         // The answer shall not be seen, not even a part of it.
         upstream.removeAllListeners('data')
-        upstream.once('data', end)
+        upstream.on('data', cut.stays ? ignore : end)
+        if (cut.when === 'before') {
+          if (!cut.stays) end()
+          return
+        }
       }
       await gate?.promise
       await write(upstream, chunk, proxy.slices)
@@ -130,7 +143,10 @@ export async function startFaultProxy({ target }: FaultProxyOptions): Promise<Fa
     slices: false,
     refuses: false,
     cutOn(octets, when, times = 1): void {
-      cuts.push({ octets: Buffer.from(octets, 'latin1'), when, left: times })
+      cuts.push({ octets: Buffer.from(octets, 'latin1'), when, stays: false, left: times })
+    },
+    holdOn(octets, when, times = 1): void {
+      cuts.push({ octets: Buffer.from(octets, 'latin1'), when, stays: true, left: times })
     },
     disarm(): void {
       cuts = []

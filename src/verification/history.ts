@@ -188,6 +188,8 @@ export interface EndEvent {
   readonly type: 'end'
   /** Promises, timers and connections of processes that are left over. */
   readonly leftOver: readonly string[]
+  /** Bounds that were passed during the run. */
+  readonly exceeded?: readonly string[]
 }
 
 export type HistoryEvent = {

@@ -65,6 +65,7 @@ export interface Stories {
   readonly storeClockJumped: boolean
   readonly quietAt: number
   readonly leftOver: readonly string[]
+  readonly exceeded: readonly string[]
   readonly inOrder: readonly HistoryEvent[]
 }
 
@@ -81,6 +82,7 @@ export function storiesOf({ events }: History): Stories {
   let storeClockJumped = false
   let quietAt = Number.POSITIVE_INFINITY
   let leftOver: readonly string[] = []
+  let exceeded: readonly string[] = []
 
   const keyOf = (principal: string, key: string): KeyStory => {
     const name = `${principal.length} ${principal} ${key}`
@@ -146,6 +148,7 @@ export function storiesOf({ events }: History): Stories {
         break
       case 'end':
         leftOver = event.leftOver
+        exceeded = event.exceeded ?? []
         break
       case 'stop':
       case 'unknown-commit':
@@ -167,6 +170,7 @@ export function storiesOf({ events }: History): Stories {
     storeClockJumped,
     quietAt,
     leftOver,
+    exceeded,
     inOrder: events,
   }
 }

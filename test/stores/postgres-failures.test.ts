@@ -6,6 +6,7 @@ import { isIdempotencyError } from '../../src/core/errors.ts'
 import { createIdempotency, type Idempotency } from '../../src/engine/idempotency.ts'
 import type { Operation } from '../../src/engine/operation.ts'
 import { type PostgresStore, postgresStore } from '../../src/stores/postgres.ts'
+import { startFaultProxy } from '../../src/verification/index.ts'
 import { completion, newClaim } from '../../src/verification/store-cases/context.ts'
 import { hasPostgres } from '../servers.ts'
 import { MortalPostgres, type MortalOptions } from './mortal-postgres.ts'
@@ -66,6 +67,38 @@ function countdown(from: number): { readonly over: Promise<void>; count(): void 
 }
 
 beforeEach(({ skip }) => skip(!hasPostgres, 'no server of postgres'))
+
+describe('a COMMIT that is never answered', () => {
+  test.each(['before', 'after'] as const)(
+    'held %s the server has it: its connection is given up, and nobody else gets it',
+    async (when) => {
+      const { server, store, effects } = await rigOf()
+      await store.close()
+      const proxy = await startFaultProxy({ target: { port: server.port } })
+      const address = new URL(server.url)
+      address.port = `${proxy.port}`
+      const pool = new pg.Pool({ connectionString: address.href, max: 2 })
+      onTestFinished(async () => {
+        await proxy.close()
+        await pool.end()
+      })
+      const idem = createIdempotency({ store: postgresStore({ pool }), sweep: false })
+      const order = idem.transaction('order', async (key: string, { tx }) => {
+        await tx.query(insertText, [key])
+        return key
+      })
+      await endOf(order, 'first')
+      let removed = 0
+      pool.on('remove', () => (removed += 1))
+      proxy.holdOn(';COMMIT', when)
+      const key = randomUUID()
+      expect(await endOf(order, key)).toBe(when === 'after' ? 'executed' : 'not-applied')
+      expect(removed).toBeGreaterThan(0)
+      expect(await endOf(order, randomUUID())).toBe('executed')
+      expect(await effects(key)).toBe(when === 'after' ? 1 : 0)
+    },
+  )
+})
 
 const insertText = 'INSERT INTO ledger (key) VALUES ($1)'
 

@@ -52,6 +52,20 @@ describe('the fault proxy', () => {
     await expect.poll(answer).toBe('<hello>')
   })
 
+  test.each(['before', 'after'] as const)('leaves a connection half-open, %s the octets', async (when) => {
+    proxy.holdOn('COMMIT', when)
+    const { socket, answer } = await client()
+    socket.write('COMMIT')
+    await expect.poll(() => proxy.counts.held).toBe(1)
+    // Other connections go on; what the held one sends goes nowhere.
+    socket.write('more')
+    const other = await client()
+    other.socket.write('hello')
+    await expect.poll(other.answer).toBe('<hello>')
+    await expect.poll(() => received).toBe(when === 'before' ? 'hello' : 'COMMIThello')
+    expect([answer(), socket.readyState]).toEqual(['', 'open'])
+  })
+
   test.each([1, 3, 6])('cuts before octets that come in pieces of %i', async (size) => {
     proxy.cutOn('COMMIT', 'before')
     const { socket, closed, answer } = await client()
@@ -67,7 +81,7 @@ describe('the fault proxy', () => {
     await closed
     expect(received).not.toContain('COMMIT')
     expect(answer()).not.toContain('COMMIT')
-    expect(proxy.counts).toEqual({ cutBefore: 1, cutAfter: 0, dropped: 0, refused: 0 })
+    expect(proxy.counts).toMatchObject({ cutBefore: 1, cutAfter: 0, held: 0, dropped: 0, refused: 0 })
     const next = await client()
     next.socket.write('COMMIT')
     await expect.poll(next.answer).toBe('<COMMIT>')
@@ -109,7 +123,7 @@ describe('the fault proxy', () => {
     const { socket, answer } = await client()
     socket.write('3')
     await expect.poll(answer).toBe('<3>')
-    expect(proxy.counts).toEqual({ cutBefore: 0, cutAfter: 0, dropped: 2, refused: 1 })
+    expect(proxy.counts).toMatchObject({ cutBefore: 0, cutAfter: 0, dropped: 2, refused: 1 })
   })
 
   test('holds everything back until it is let go', async () => {

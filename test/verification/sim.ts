@@ -98,7 +98,12 @@ async function tellSeed(seed: number): Promise<void> {
     }
     failed = true
     const { invariant } = violation
-    const { decisions, runs } = await shrink({ mode, seed, decisions: run.decisions, invariant })
+    const { decisions, runs } = await shrink({
+      mode,
+      seed,
+      decisions: run.decisions,
+      breaks: ({ violations }) => violations.some((one) => one.invariant === invariant),
+    })
     const small = await simulate({ mode, seed, decisions, story: true })
     const kept = decisions.filter((choice) => choice !== 0).length
     console.log(`shrunk to ${kept} decisions that are not the quiet choice, in ${runs} runs`)

@@ -2,7 +2,7 @@
  * What can go wrong, and how likely. Every seed draws its own rates, many of them zero: faults that are always on
  * hide the bugs that need quiet.
  */
-import { type SeededRandom, seededRandom } from '../random.ts'
+import { seededRandom } from '../random.ts'
 
 /** What becomes of a message. */
 export interface Leg {

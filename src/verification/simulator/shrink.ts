@@ -1,8 +1,8 @@
 /**
  * Makes a failing run as simple as it gets: decisions are set to their quiet choice, many at once and then one by
- * one, as long as the same invariant is still broken.
+ * one, as long as the same thing is still wrong.
  */
-import type { Invariant } from '../violations.ts'
+import type { CheckReport } from '../checker.ts'
 import type { SimModeName } from './modes.ts'
 import { simulate } from './simulate.ts'
 
@@ -14,22 +14,23 @@ export interface Shrunk {
 const runsMax = 3_000
 
 /**
- * @param invariant the one that must stay broken
+ * @param options `breaks`: whether a run still shows what is wrong
  * @example
- * const { decisions } = await shrink({ mode: 'rerun', seed: 11, decisions: run.decisions, invariant: 'I7' })
+ * const breaks = ({ violations }) => violations.some(({ invariant }) => invariant === 'I7')
+ * const { decisions } = await shrink({ mode: 'rerun', seed: 11, decisions: run.decisions, breaks })
  */
 export async function shrink(options: {
   readonly mode: SimModeName
   readonly seed: number
   readonly decisions: readonly number[]
-  readonly invariant: Invariant
+  breaks(report: CheckReport): boolean
 }): Promise<Shrunk> {
-  const { mode, seed, invariant } = options
+  const { mode, seed } = options
   let runs = 0
   const fails = async (decisions: readonly number[]): Promise<boolean> => {
     runs += 1
     const { report } = await simulate({ mode, seed, decisions })
-    return report.violations.some((violation) => violation.invariant === invariant)
+    return options.breaks(report)
   }
 
   let best = trimmed(options.decisions)

@@ -85,7 +85,7 @@ export async function simulate(options: SimulateOptions): Promise<SimulatedRun> 
     world.record({ type: 'unknown-commit', applied }),
   )
   const leftOver = await run.go().finally(unsubscribe)
-  world.record({ type: 'end', leftOver })
+  world.record({ type: 'end', leftOver, exceeded: world.isAstray ? ['the run did not come to an end'] : [] })
   const history: History = {
     header: {
       seed,
@@ -132,6 +132,7 @@ class Run {
   readonly #asked = new Map<string, Ask[]>()
   readonly #unanswered = new Set<number>()
   #clients = 0
+  #isClosing = false
 
   constructor(mode: SimMode, seed: number, tape: Tape, story: boolean) {
     this.world = new World(tape, story)
@@ -181,7 +182,9 @@ class Run {
       this.#nodes.splice(this.#nodes.indexOf(node), 1)
       for (const gone of [...node.pending]) gone()
       const afterMs = restartsAfterMs[this.#tape.pick('restarts', restartsAfterMs.length)] as number
-      world.later(afterMs, `${name}' starts`, () => this.#startNode(`${name}'`))
+      world.later(afterMs, `${name}' starts`, () => {
+        if (!this.#isClosing) this.#startNode(`${name}'`)
+      })
     }
   }
 
@@ -227,11 +230,15 @@ class Run {
     void this.#beClient(startsMs, { principal, key, request })
   }
 
-  /** Asks until there is an answer, or enough was tried; sometimes asks again long after. */
+  /**
+   * Asks until there is an answer, or enough was tried; sometimes asks again long after. As a consumer of messages
+   * does, it acknowledges what it has an answer for.
+   */
   async #beClient(startsMs: number, ask: Omit<Ask, 'call'>): Promise<void> {
     await this.#pause(startsMs, 'client')
     for (let asks = 0; asks < asksMax; asks++) {
       const ended = await this.#ask(ask)
+      if (ended === 'ok') this.#acknowledge(ask)
       const again = ended === 'ok' ? this.#tape.pick('asks again', 3) === 1 : ended !== 'refused'
       if (!again || this.world.quiet) break
       await this.#pause(
@@ -240,6 +247,10 @@ class Run {
       )
     }
     this.#clients--
+  }
+
+  #acknowledge({ principal, key }: Omit<Ask, 'call'>): void {
+    this.world.record({ type: 'ack', principal, key })
   }
 
   async #ask(given: Omit<Ask, 'call'>): Promise<'ok' | 'open' | 'unknown' | 'refused'> {
@@ -317,16 +328,18 @@ class Run {
 
   async #close(): Promise<string[]> {
     const { world } = this
+    this.#isClosing = true
     const nodes = [...this.#nodes]
     let over = false
     const closing = Promise.all(nodes.map(({ shop }) => shop.close()))
     void closing.then(() => (over = true))
     await world.run(() => over)
+    // What is still on its way, and servers that notice that a client is gone.
+    await world.run(() => false)
+    const { openTransactions } = this.#database
     const unanswered = Array.from(this.#unanswered, (call) => `call ${call} has no end`)
-    const names = nodes.flatMap(({ process }) =>
-      world.pendingOf(process).map((name) => `${process.name}: ${name}`),
-    )
-    return over ? unanswered : [...unanswered, ...names, 'close does not end']
+    const open = openTransactions === 0 ? [] : [`${openTransactions} open transactions`]
+    return [...unanswered, ...open, ...(over ? [] : ['close does not end'])]
   }
 }
 

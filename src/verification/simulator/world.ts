@@ -42,6 +42,11 @@ export class World {
   /** Faults happen until then. */
   quiet = false
   events = 0
+  /** Whether far too much has happened, so that the run was ended. */
+  get isAstray(): boolean {
+    return this.events > eventsMax
+  }
+
   /** What happened, in words; only kept for people. */
   readonly story: string[] | undefined
   #queue: Pending[] = []
@@ -110,13 +115,6 @@ export class World {
       }
       steps()
     })
-  }
-
-  /** Names of what is still to happen for processes that live. */
-  pendingOf(process: Scheduled): string[] {
-    return this.#queue
-      .filter((event) => !event.cancelled && event.process === process)
-      .map(({ name }) => name)
   }
 
   /** Before all else, once every promise has settled. */

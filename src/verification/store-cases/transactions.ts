@@ -165,6 +165,24 @@ export const transactionCases: readonly StoreCase[] = [
     },
   },
   {
+    name: 'time goes on inside a transaction: deadlines count from the statement that sets them',
+    needs,
+    async run({ transactional, pass, read }) {
+      const asked = newClaim()
+      let opened = Number.NaN
+      await transactional.transaction(async (_tx, records) => {
+        opened = (await records.read([asked.id])).now
+        await pass(50)
+        await records.claim([asked])
+        return { kind: 'commit', value: undefined, settlement: completion(asked) }
+      })
+      const record = await read(asked.id)
+      assert.ok(record?.phase === 'completed')
+      assert.ok(record.createdAt > opened, 'the record is older than its claim')
+      assert.ok(record.settledAt > opened, 'the outcome is older than its settlement')
+    },
+  },
+  {
     name: 'a takeover inside a transaction is undone with it',
     needs,
     async run({ transactional, bring, supersede, read }) {
