@@ -253,6 +253,27 @@ describe('statement', () => {
     expect(await orders()).toEqual([])
   })
 
+  test.each(['effect', 'body', 'clock', 'head', 'now', 'rows', 'ord'])(
+    'may return a column named %s, in one round trip and in a transaction',
+    async (name) => {
+      const order = idem.statement(
+        'order',
+        `INSERT INTO orders (sku) VALUES ($1) RETURNING sku AS ${name}`,
+        (input: Order) => [input.sku],
+      )
+      const value = [{ [name]: 'A1' }]
+      expect(await order.run(call())).toEqual({ value, replayed: false })
+      expect(await order.run(call())).toEqual({ value, replayed: true })
+      // Released before, so that it takes a transaction.
+      const again = { ...call(), key: `again ${name}` }
+      await idem
+        .operation('order', () => Promise.reject(new Error('released')))
+        .run(again)
+        .catch(() => {})
+      expect(await order.run(again)).toEqual({ value, replayed: false })
+    },
+  )
+
   test('data that looks like a tag of the codec stays data', async () => {
     const order = idem.statement('order', `SELECT '{"$retrysafe": ["bigint", "5"]}'::json AS data`, () => [])
     const value = [{ data: { $retrysafe: ['bigint', '5'] } }]

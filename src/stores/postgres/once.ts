@@ -16,7 +16,7 @@ function inner({ text }: Statement): string {
 
 /** The rows that a statement returns, as one JSON text. */
 export function rowsText(statement: Statement): string {
-  return `WITH effect AS (${inner(statement)}) SELECT coalesce(json_agg(effect), '[]')::text AS rows FROM effect`
+  return `WITH effect AS (${inner(statement)}) SELECT coalesce(json_agg(effect.*), '[]')::text AS rows FROM effect`
 }
 
 /** An operation has one text; more than this are made by concatenation. */
@@ -55,7 +55,7 @@ function onceText(
   const prefix = Buffer.from([version, kind]).toString('hex')
   return `
     WITH effect AS (${inner(statement)}), body AS (
-      SELECT convert_to(coalesce(json_agg(effect), '[]')::text, 'UTF8') AS head FROM effect
+      SELECT convert_to(coalesce(json_agg(effect.*), '[]')::text, 'UTF8') AS head FROM effect
     ), clock AS MATERIALIZED (
       SELECT floor(date_part('epoch', clock_timestamp()) * 1000)::bigint AS now
     )
