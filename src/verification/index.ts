@@ -14,3 +14,8 @@ export {
   type FaultProxyOptions,
   startFaultProxy,
 } from './fault-proxy.ts'
+export {
+  runServiceChaos,
+  type ServiceChaosOptions,
+  type ServiceChaosProgress,
+} from './service-chaos/index.ts'
