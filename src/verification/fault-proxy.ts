@@ -4,7 +4,8 @@
  * where they come in two pieces.
  *
  *   before   the octets are not forwarded: what they ask for does not happen
- *   after    they are forwarded, and the connection ends when the server answers: it may have happened
+ *   sent     they are forwarded, and the client's connection ends at once: it is still happening
+ *   after    they are forwarded, and the connection ends when the server answers: it has happened
  *
  * Instead of ending, a connection may stay half-open.
  */
@@ -18,6 +19,7 @@ export interface FaultProxyOptions {
 /** What was done to connections so far. */
 export interface FaultCounts {
   readonly cutBefore: number
+  readonly cutSent: number
   readonly cutAfter: number
   /** Connections that were left half-open. */
   readonly held: number
@@ -30,7 +32,7 @@ export interface FaultProxy {
   readonly port: number
   readonly counts: FaultCounts
   /** Cuts the next `times` connections (default 1) on which the client sends these octets. */
-  cutOn(octets: string, when: 'before' | 'after', times?: number): void
+  cutOn(octets: string, when: 'before' | 'sent' | 'after', times?: number): void
   /**
    * As `cutOn`, but the connection stays open and nothing more comes through it: half-open, as after a lost route.
    * It ends when the client or the server gives it up.
@@ -53,7 +55,7 @@ export interface FaultProxy {
 
 interface Cut {
   readonly octets: Buffer
-  readonly when: 'before' | 'after'
+  readonly when: 'before' | 'sent' | 'after'
   readonly stays: boolean
   left: number
 }
@@ -67,7 +69,7 @@ interface Cut {
  */
 export async function startFaultProxy({ target }: FaultProxyOptions): Promise<FaultProxy> {
   const { host = '127.0.0.1', port: targetPort } = target
-  const counts = { cutBefore: 0, cutAfter: 0, held: 0, dropped: 0, refused: 0 }
+  const counts = { cutBefore: 0, cutSent: 0, cutAfter: 0, held: 0, dropped: 0, refused: 0 }
   const open = new Set<() => void>()
   let cuts: Cut[] = []
   let gate: PromiseWithResolvers<void> | undefined
@@ -107,13 +109,21 @@ export async function startFaultProxy({ target }: FaultProxyOptions): Promise<Fa
         cut.left -= 1
         cuts = cuts.filter(({ left }) => left > 0)
         tail = Buffer.alloc(0)
-        counts[cut.stays ? 'held' : cut.when === 'before' ? 'cutBefore' : 'cutAfter'] += 1
+        counts[cut.stays ? 'held' : countOf[cut.when]] += 1
         isMute = cut.stays
         // The answer shall not be seen, not even a part of it.
         upstream.removeAllListeners('data')
         upstream.on('data', cut.stays ? ignore : end)
         if (cut.when === 'before') {
           if (!cut.stays) end()
+          return
+        }
+        if (cut.when === 'sent') {
+          client.off('close', end)
+          client.destroy()
+          // The server has what was sent before it sees that nobody is there.
+          upstream.removeAllListeners('data')
+          upstream.resume().end(chunk)
           return
         }
       }
@@ -176,6 +186,8 @@ export async function startFaultProxy({ target }: FaultProxyOptions): Promise<Fa
 }
 
 const ignore = (): void => {}
+
+const countOf = { before: 'cutBefore', sent: 'cutSent', after: 'cutAfter' } as const
 
 /** Handles chunks one after the other, in their order. */
 async function eachChunk(socket: Socket, handle: (chunk: Buffer) => Promise<void>): Promise<void> {

@@ -1,36 +1,109 @@
 /**
- * Short runs with a fixed seed, and with one from the environment: `CHAOS_SEED=7 npx vitest run test/chaos`. The
- * long ones are `npm run chaos`.
+ * Runs with a fixed seed, and with one from the environment: `CHAOS_SEED=7 npx vitest run test/chaos`. Longer ones
+ * are `npm run chaos`, and `retrysafe chaos` for a database of yours.
  */
-import { describe, expect, test, vi } from 'vitest'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { runStoreChaos, type StoreChaosOptions } from '../../src/cli/chaos/run.ts'
 import { hasMariadb, hasPostgres } from '../servers.ts'
-import { runChaos, summary } from './chaos.ts'
+import type { ChaosMode } from '../../src/cli/chaos/protocol.ts'
+import { type Edit, mutants } from '../verification/mutants/mutants.ts'
+import { plantedCopy } from '../verification/mutants/plant.ts'
+import { type ChaosTarget, targetOf } from './servers.ts'
 
-// A run starts a server and three processes, and restarts them many times.
-vi.setConfig({ testTimeout: 180_000 })
+// A run starts processes, pauses them and restarts its server many times.
+vi.setConfig({ testTimeout: 360_000, hookTimeout: 120_000 })
 
-/** Two rounds of all kinds. */
-const faultsMax = 14
+const rounds = 42
 const seeds = [1, ...(process.env['CHAOS_SEED'] === undefined ? [] : [Number(process.env['CHAOS_SEED'])])]
 
-for (const [name, { dialect, available }] of Object.entries({
+const databases = {
   PostgreSQL: { dialect: 'postgres', available: hasPostgres },
   MariaDB: { dialect: 'mysql', available: hasMariadb },
-} as const)) {
-  describe.skipIf(!available)(name, () => {
-    test.each(seeds)('no effect twice and none lost, seed %i', async (seed) => {
-      const report = await runChaos({ dialect, seed, goesOn: (faults) => faults < faultsMax })
-      expect(report.violations, summary(report)).toEqual([])
-      // The run was one in which something could have gone wrong.
-      expect(Object.keys(report.faults).length).toBeGreaterThan(3)
-      expect(report.executed).toBeGreaterThan(0)
-      expect(report.replayed).toBeGreaterThan(0)
-      expect(report.cuts).toBeGreaterThan(0)
-    })
+  SQLite: { dialect: 'sqlite', available: true },
+} as const
 
-    test('without Retrysafe the same run finds effects that happened twice', async () => {
-      const report = await runChaos({ dialect, seed: 1, unprotected: true, goesOn: (faults) => faults < 1 })
-      expect(report.violations.join()).toMatch(/\d effects/)
-    })
+describe.each(Object.entries(databases))('%s', (_, { dialect, available }) => {
+  let target: ChaosTarget
+
+  beforeAll(async () => {
+    if (available) target = await targetOf(dialect)
   })
+  afterAll(async () => {
+    if (available) await target.dispose()
+  })
+
+  const run = (options: Partial<StoreChaosOptions>): ReturnType<typeof runStoreChaos> =>
+    runStoreChaos({ ...target, seed: 1, goesOn: (done) => done < rounds, ...options })
+
+  test.skipIf(!available).each(seeds)('no promise is broken in any mode, seed %i', async (seed) => {
+    const faults = new Set<string>()
+    const runs = await run({ seed, onProgress: ({ fault }) => faults.add(fault) })
+    for (const { mode, report } of runs) {
+      expect(report.violations, mode).toEqual([])
+      // The run was one in which something could have gone wrong.
+      expect(report.counts.effects, mode).toBeGreaterThan(50)
+      expect(report.counts.replayed, mode).toBeGreaterThan(50)
+      expect(report.sights.mismatch, mode).toBeGreaterThan(0)
+      expect(report.checked, mode).toEqual(expect.arrayContaining(['I1', 'I7', 'I9', 'I10', 'I12']))
+    }
+    expect(faults.size).toBe(dialect === 'sqlite' ? 3 : 16)
+  })
+
+  test.skipIf(!available)('without Retrysafe the same run finds effects that happened twice', async () => {
+    const [first] = await run({ unprotected: true, goesOn: (done) => done < 1 })
+    expect(first?.report.violations.map(({ invariant }) => invariant)).toContain('I1')
+  })
+})
+
+/** Bugs that somebody could have written, in the sources that the workers run. */
+const planted: ReadonlyArray<readonly [name: string, mode: ChaosMode, edits: readonly Edit[]]> = [
+  [
+    'no fence: whoever settles last wins',
+    'rerun',
+    [
+      {
+        file: 'src/stores/postgres/statements.ts',
+        find: '${settlement} WHERE r.id = $1::uuid AND ${isHeld}`',
+        replace: '${settlement} WHERE r.id = $1::uuid AND (${isHeld} OR true)`',
+      },
+      {
+        file: 'src/stores/postgres/statements.ts',
+        find: 'WHERE r.id = i.id AND r.token = i.token AND r.phase = ${running}\n        RETURNING i.ord::int AS ord, r.settled_at',
+        replace: 'WHERE r.id = i.id\n        RETURNING i.ord::int AS ord, r.settled_at',
+      },
+    ],
+  ],
+  ['reading again after an unknown commit', 'transaction', editsOf(34)],
+  ['a key without its principal', 'transaction', editsOf(9)],
+]
+
+function editsOf(number: number): readonly Edit[] {
+  return mutants.find((mutant) => mutant.number === number)?.edits ?? []
 }
+
+describe.skipIf(!hasPostgres)('planted in the sources and run on PostgreSQL', () => {
+  let target: ChaosTarget
+
+  beforeAll(async () => {
+    target = await targetOf('postgres')
+  })
+  afterAll(() => target.dispose())
+
+  test.each(planted)('%s is caught', async (_, mode, edits) => {
+    const { folder, dispose } = plantedCopy(edits)
+    try {
+      const runs = await runStoreChaos({
+        ...target,
+        seed: 1,
+        modes: [mode],
+        slowCommits: mode === 'transaction',
+        goesOn: (done) => done < rounds,
+        workerFile: join(folder, 'src/cli/chaos/worker.ts'),
+      })
+      expect(runs.flatMap(({ report }) => report.violations)).not.toEqual([])
+    } finally {
+      dispose()
+    }
+  })
+})

@@ -52,6 +52,15 @@ describe('the fault proxy', () => {
     await expect.poll(answer).toBe('<hello>')
   })
 
+  test('forwards octets and ends the connection at once', async () => {
+    proxy.cutOn('COMMIT', 'sent')
+    const { socket, closed, answer } = await client()
+    socket.write('COMMIT')
+    await closed
+    await expect.poll(() => received).toBe('COMMIT')
+    expect([answer(), proxy.counts.cutSent]).toEqual(['', 1])
+  })
+
   test.each(['before', 'after'] as const)('leaves a connection half-open, %s the octets', async (when) => {
     proxy.holdOn('COMMIT', when)
     const { socket, answer } = await client()

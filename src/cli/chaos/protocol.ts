@@ -1,0 +1,74 @@
+/** What a run and its worker processes say to each other, in lines of JSON. */
+import type { CrashPoint } from '../../verification/crash-points.ts'
+import type { HistoryEvent } from '../../verification/history.ts'
+
+export type Dialect = 'postgres' | 'mysql' | 'sqlite'
+
+/** How an effect and its record are kept together, or not. */
+export type ChaosMode = 'transaction' | 'statement' | 'within' | 'hold' | 'rerun'
+
+export const modesOf: Readonly<Record<Dialect, readonly ChaosMode[]>> = {
+  postgres: ['transaction', 'statement', 'within', 'hold', 'rerun'],
+  mysql: ['transaction', 'statement', 'within', 'hold', 'rerun'],
+  sqlite: ['transaction', 'statement', 'hold', 'rerun'],
+}
+
+/** Short, so that takeovers happen within a run. */
+export const leaseMs = 1_000
+export const retentionMs = 3_600_000
+export const principals = ['alice', 'bob'] as const
+
+/** The tables of a run; they are made at its start and dropped at its end. */
+export const tables = {
+  records: 'retrysafe_chaos_records',
+  ledger: 'retrysafe_chaos_ledger',
+  log: 'retrysafe_chaos_log',
+} as const
+
+/** Where the effects of lease mode are kept beside a file of SQLite. */
+export function elsewhereOf(file: string): string {
+  return `${file}.elsewhere`
+}
+
+export interface WorkerOptions {
+  readonly dialect: Dialect
+  /** URL of the server, or the file. */
+  readonly address: string
+  readonly name: string
+  readonly seed: number
+  readonly modes: readonly ChaosMode[]
+  /** Calls at once. 0: it asks when it is told to. */
+  readonly lanes: number
+  /** Its calls are numbered from here. */
+  readonly callsFrom: number
+  /** Runs the handlers without Retrysafe, so that the check has something to find. */
+  readonly unprotected: boolean
+}
+
+export interface AskCommand {
+  readonly do: 'ask'
+  readonly mode: ChaosMode
+  readonly principal: string
+  readonly key: string
+  readonly request: string
+}
+
+/** What a worker is told on its standard input. */
+export type Command =
+  /** Stop at this place the next time, say so, and wait. */
+  | { readonly do: 'arm'; readonly point: CrashPoint }
+  | { readonly do: 'go' }
+  | AskCommand
+  | { readonly do: 'end' }
+
+/** What a worker says on its standard output. */
+export type Said =
+  | { readonly say: 'event'; readonly mode: ChaosMode; readonly event: HistoryEvent }
+  | { readonly say: 'ready' }
+  /** It waits there until it is told to go on. */
+  | { readonly say: 'at'; readonly point: CrashPoint }
+
+/** Milliseconds of a clock that all processes of a machine share. */
+export function machineTime(): number {
+  return Number(process.hrtime.bigint() / 1_000n) / 1_000
+}

@@ -1,0 +1,253 @@
+/** The user's program of a run: one effect in every mode, a row in a ledger that would take a second one. */
+import { randomUUID } from 'node:crypto'
+import { DatabaseSync } from 'node:sqlite'
+import { isIdempotencyError } from '../../core/errors.ts'
+import type { TransactionalStore } from '../../core/store.ts'
+import type { Attempt } from '../../engine/attempt.ts'
+import { createIdempotency } from '../../engine/idempotency.ts'
+import type { Operation } from '../../engine/operation.ts'
+import { mysqlStore } from '../../stores/mysql.ts'
+import { postgresStore } from '../../stores/postgres.ts'
+import { sqliteStore } from '../../stores/sqlite.ts'
+import { type CrashPoint, withCrashPoints } from '../../verification/crash-points.ts'
+import { loadFirst } from '../database-client.ts'
+import {
+  type ChaosMode,
+  type Dialect,
+  elsewhereOf,
+  leaseMs,
+  machineTime,
+  retentionMs,
+  tables,
+} from './protocol.ts'
+
+export interface Ask {
+  readonly call: number
+  readonly mode: ChaosMode
+  readonly principal: string
+  readonly key: string
+  readonly request: string
+}
+
+/** What a shop tells while it works. */
+export interface ShopEvents {
+  reach(point: CrashPoint): Promise<void> | void
+  starts(ask: Ask, token: string, fence: number): void
+  stops(ask: Ask, token: string): void
+}
+
+export interface Shop {
+  /** Rejects with what the public interface rejects with. */
+  ask(ask: Ask): Promise<{ readonly value: string; readonly replayed: boolean }>
+  /** The effect alone, without any key. */
+  unprotected(ask: Ask): Promise<string>
+  close(): Promise<void>
+}
+
+/** The code of an error of Retrysafe, or `handler`. */
+export function codeOf(error: unknown): string {
+  return isIdempotencyError(error) ? error.code : 'handler'
+}
+
+const poolMax = 8
+const connectMs = 3_000
+const wait = 3_000
+
+/** What a shop needs of a client library. `Tx`: its handle of a connection with a transaction. */
+interface Library<Tx> {
+  readonly store: TransactionalStore<Tx>
+  /** With this many values, in the dialect of the database. */
+  readonly insertText: string
+  /** Runs a statement in a transaction, or by itself. */
+  run(tx: Tx | undefined, text: string, values: readonly unknown[]): Promise<unknown>
+  /** Opens a transaction of the user's own, commits when `work` resolves, and gives up the connection otherwise. */
+  transaction?<Value>(work: (tx: Tx) => Promise<Value>): Promise<Value>
+  end(): Promise<void>
+}
+
+export function openShop(dialect: Dialect, address: string, events: ShopEvents): Shop {
+  switch (dialect) {
+    case 'postgres':
+      return shopOf(onPostgres(address), events)
+    case 'mysql':
+      return shopOf(onMysql(address), events)
+    case 'sqlite':
+      return shopOf(onSqlite(address), events)
+    default:
+      return dialect satisfies never
+  }
+}
+
+/** The handler died after its effect, or a message of it was lost: nobody knows. */
+const leaseOptions = { onError: 'unknown' } as const
+const fingerprint = ({ request }: Ask): string => request
+
+function shopOf<Tx>(library: Library<Tx>, events: ShopEvents): Shop {
+  const policy = { lease: leaseMs, retention: retentionMs, wait } as const
+  const store = withCrashPoints(library.store, events.reach)
+  const idem = createIdempotency({ store, ...policy, sweep: '5s' })
+  const { insertText } = library
+
+  const handle = async (ask: Ask, tx: Tx | undefined, token: string, fence: number): Promise<string> => {
+    events.starts(ask, token, fence)
+    await events.reach('in handler')
+    const [value, ...values] = effectOf(ask, token)
+    await library.run(tx, insertText, [value, ...values])
+    await events.reach('effect written')
+    events.stops(ask, token)
+    await events.reach('handler returns')
+    return valueOf(ask, value)
+  }
+  const lease = (onUnknown: 'hold' | 'rerun'): Operation<Ask, string> =>
+    idem.operation(onUnknown, { ...leaseOptions, onUnknown, fingerprint }, (ask: Ask, run) =>
+      // The attempt itself: its token tells whose effect a row is.
+      handle(ask, undefined, (run as Attempt).token, run.fence),
+    )
+  const operations: Readonly<Record<'transaction' | 'hold' | 'rerun', Operation<Ask, string>>> = {
+    transaction: idem.transaction('transaction', { fingerprint }, (ask: Ask, { tx, fence }) =>
+      handle(ask, tx, '', fence),
+    ),
+    hold: lease('hold'),
+    rerun: lease('rerun'),
+  }
+  const statement = idem.statement<Ask, { effect: string }>(
+    'statement',
+    `${insertText} RETURNING effect`,
+    (ask) => effectOf(ask, ''),
+    { fingerprint },
+  )
+
+  return {
+    async ask(ask) {
+      const { mode, principal, key } = ask
+      const call = { principal, key, input: ask }
+      switch (mode) {
+        case 'transaction':
+        case 'hold':
+        case 'rerun':
+          return await operations[mode].run(call)
+        case 'statement': {
+          const { value, replayed } = await statement.run(call)
+          return { value: valueOf(ask, value[0]?.effect ?? ''), replayed }
+        }
+        case 'within': {
+          if (library.transaction === undefined)
+            throw new Error('There are no transactions of the user’s own.')
+          const given = {
+            operation: 'within',
+            principal,
+            key,
+            input: ask.request,
+            lease: leaseMs,
+            retention: retentionMs,
+          }
+          return await library.transaction((tx) => idem.within(tx, given, () => handle(ask, tx, '', 0)))
+        }
+        default:
+          return mode satisfies never
+      }
+    },
+    async unprotected(ask) {
+      const [value, ...values] = effectOf(ask, '')
+      await library.run(undefined, insertText, [value, ...values])
+      return valueOf(ask, value)
+    },
+    async close() {
+      await idem.close()
+      await library.end()
+    },
+  }
+}
+
+/** In the order of the ledger's columns. */
+function effectOf({ mode, principal, key, request, call }: Ask, token: string): [string, ...unknown[]] {
+  return [randomUUID(), mode, principal, key, request, call, token, machineTime()]
+}
+
+function valueOf({ principal, key, request }: Ask, effect: string): string {
+  return `${principal}|${key}|${request}|${effect}`
+}
+
+export const ledgerColumns: readonly string[] = [
+  'effect',
+  'mode',
+  'principal',
+  'name',
+  'request',
+  'asked',
+  'token',
+  'happened',
+]
+
+function insertOf(placeholder: (at: number) => string): string {
+  const values = ledgerColumns.map((_, at) => placeholder(at + 1)).join(', ')
+  return `INSERT INTO ${tables.ledger} (${ledgerColumns.join(', ')}) VALUES (${values})`
+}
+
+function onPostgres(address: string): Library<any> {
+  const { library: pg } = loadFirst(['pg'])
+  const pool = new pg.Pool({ connectionString: address, max: poolMax, connectionTimeoutMillis: connectMs })
+  pool.on('error', ignore)
+  return {
+    store: postgresStore({ pool, table: tables.records }),
+    insertText: insertOf((at) => `$${at}`),
+    run: async (tx, text, values) => await (tx ?? pool).query(text, [...values]),
+    async transaction(work) {
+      const client = await pool.connect()
+      let sound = false
+      try {
+        client.on('error', ignore)
+        await client.query('BEGIN')
+        const value = await work(client)
+        const { command } = await client.query('COMMIT')
+        if (command !== 'COMMIT') throw new Error(command)
+        sound = true
+        return value
+      } finally {
+        client.off('error', ignore)
+        client.release(!sound)
+      }
+    },
+    end: () => pool.end(),
+  }
+}
+
+function onMysql(address: string): Library<any> {
+  const { library: mysql } = loadFirst(['mysql2/promise'])
+  const pool = mysql.createPool({ uri: address, connectionLimit: poolMax, connectTimeout: connectMs })
+  return {
+    store: mysqlStore({ pool, table: tables.records }),
+    insertText: insertOf(() => '?'),
+    run: async (tx, text, values) => await (tx ?? pool).query(text, [...values]),
+    async transaction(work) {
+      const connection = await pool.getConnection()
+      let sound = false
+      try {
+        await connection.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
+        await connection.query('START TRANSACTION')
+        const value = await work(connection)
+        await connection.query('COMMIT')
+        sound = true
+        return value
+      } finally {
+        if (sound) connection.release()
+        else connection.destroy()
+      }
+    },
+    end: () => pool.end(),
+  }
+}
+
+function onSqlite(file: string): Library<any> {
+  // In another file, or an effect would wait for a transaction of this very process.
+  const elsewhere = new DatabaseSync(elsewhereOf(file))
+  elsewhere.exec('PRAGMA busy_timeout = 3000')
+  return {
+    store: sqliteStore({ file, table: tables.records }),
+    insertText: insertOf(() => '?'),
+    run: async (tx, text, values) => (tx ?? elsewhere).prepare(text).run(...values),
+    end: async () => elsewhere.close(),
+  }
+}
+
+const ignore = (): void => {}
