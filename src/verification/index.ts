@@ -1,4 +1,44 @@
-/** Proof for stores: the conformance suite that every store passes on its real server, and a proxy that breaks connections. */
+/**
+ * Proof: the conformance suite that every store passes on its real server, a checker of what was seen in a run, a
+ * proxy that breaks connections, crash points for tests of your own, and the simulator.
+ */
+export {
+  type AppliedOnceOptions,
+  expectAppliedOnce,
+  type FakeClock,
+  fakeClock,
+  type OpenedStore,
+  type PointEnd,
+} from './applied-once.ts'
+export { check, type CheckCounts, type CheckReport, storyOf } from './checker.ts'
+export {
+  type CrashPoint,
+  crashPointNames,
+  type HandlerPoint,
+  type Reach,
+  type StorePoint,
+  withCrashPoints,
+} from './crash-points.ts'
+export {
+  type EffectPromise,
+  type History,
+  type HistoryEvent,
+  type HistoryHeader,
+  historyLines,
+  parseHistory,
+} from './history.ts'
+export type { Invariant, Violation } from './violations.ts'
+export type { Sight } from './sights.ts'
+export {
+  explore,
+  type Exploration,
+  type ExploreOptions,
+  type SimModeName,
+  simModeNames,
+  simulate,
+  type SimulatedRun,
+  type SimulateOptions,
+} from './simulator/index.ts'
 export {
   type BusinessWrites,
   type OwnTransaction,

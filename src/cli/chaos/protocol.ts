@@ -51,6 +51,8 @@ export interface AskCommand {
   readonly principal: string
   readonly key: string
   readonly request: string
+  /** How long the handler takes. Default 0. */
+  readonly takesMs?: number
 }
 
 /** What a worker is told on its standard input. */

@@ -213,6 +213,8 @@ class ChaosRun {
     }
     await this.#untilAnswers(answersBetween)
     this.#proxy?.disarm()
+    // The user's own transactions have no deadline: on a half-open connection they would wait for ever.
+    this.#proxy?.dropAll()
     await Promise.all(Array.from(this.#workers, (worker) => worker.end()))
     this.#beQuiet()
     await this.#probeAll()

@@ -32,6 +32,8 @@ const random = seededRandom(options.seed)
 let calls = options.callsFrom
 let ended = false
 let armed: CrashPoint | undefined
+/** Of the call that it was told to make last. */
+let takesMs = 0
 let go: PromiseWithResolvers<void> | undefined
 
 /** Written at once: what comes after it may be the end of this process. */
@@ -45,8 +47,13 @@ function tell(mode: ChaosMode, event: Unstamped<HistoryEvent>): void {
   say({ say: 'event', mode, event: { at: machineTime(), ...event } as HistoryEvent })
 }
 
+async function takeTime(): Promise<void> {
+  if (takesMs > 0) await pause(takesMs)
+  else if (options.lanes > 0 && random() < slowPart) await pause(random() * slowMsMax)
+}
+
 async function reach(point: CrashPoint): Promise<void> {
-  if (point === 'in handler' && options.lanes > 0 && random() < slowPart) await pause(random() * slowMsMax)
+  if (point === 'in handler') await takeTime()
   if (point !== armed) return
   armed = undefined
   go = Promise.withResolvers()
@@ -116,6 +123,7 @@ createInterface({ input: process.stdin })
         go?.resolve()
         break
       case 'ask':
+        takesMs = command.takesMs ?? 0
         void ask(command)
         break
       case 'end':
