@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { type CommandDef, defineCommand, renderUsage, runCommand } from 'citty'
 import { printable, suggestion } from '../gateway/text.ts'
+import { chaosFlags, runChaos } from './chaos-command.ts'
 import { CommandError, exitCodes, usageError } from './failure.ts'
 import { checkFlags, checkGateway, gatewayFlags, runGateway } from './gateway-command.ts'
 import {
@@ -55,10 +56,20 @@ const migrateExport = defineCommand({
   run: ({ rawArgs }) => runMigrateExport(rawArgs),
 })
 
+const chaos = defineCommand({
+  meta: {
+    name: 'chaos',
+    description: 'Break a database or a service on purpose, and count what took effect twice or was lost',
+  },
+  args: chaosFlags,
+  run: ({ rawArgs }) => runChaos(rawArgs),
+})
+
 /** Each command with its own commands. */
 const commands: Readonly<
   Record<string, { readonly own: CommandDef; readonly below: Record<string, CommandDef> }>
 > = {
+  chaos: { own: chaos as unknown as CommandDef, below: {} },
   gateway: { own: gateway as unknown as CommandDef, below: { check: check as unknown as CommandDef } },
   migrate: {
     own: migrate as unknown as CommandDef,

@@ -1,0 +1,143 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { createIdempotency, memoryStore } from '../../src/index.ts'
+import { idempotent } from '../../src/http/node.ts'
+import { hasPostgres, postgresDatabase } from '../servers.ts'
+import { emptyFolder, run } from './program.ts'
+
+// A run starts processes, and pauses them.
+vi.setConfig({ testTimeout: 120_000 })
+
+/** A service with a ledger: `/pay` writes a row, `/effects?key=` counts the rows of a key. */
+async function service(isProtected: boolean): Promise<string> {
+  const idem = createIdempotency({ store: memoryStore(), sweep: false })
+  const rows: string[] = []
+  const pay: Parameters<typeof createServer>[1] = (request, response) => {
+    rows.push(String(request.headers['idempotency-key']))
+    request.resume().on('end', () => {
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify({ id: rows.length }))
+    })
+  }
+  const handler = isProtected
+    ? idempotent(idem, { principal: () => 'anonymous', required: true }, pay as never)
+    : pay
+  const server: Server = createServer((request, response) => {
+    const { pathname, searchParams } = new URL(request.url ?? '', 'http://localhost')
+    if (pathname === '/effects') {
+      const key = searchParams.get('key')
+      response.end(JSON.stringify(rows.filter((row) => row === key).length))
+      return
+    }
+    void (handler as (request: unknown, response: unknown) => unknown)(request, response)
+  })
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(async () => {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+    await idem.close()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+describe('retrysafe chaos --store', () => {
+  test('breaks SQLite, finds nothing, and writes what was seen', async () => {
+    const folder = emptyFolder()
+    const { code, output } = await run(
+      folder,
+      ...['chaos', '--store', 'sqlite:./own.db', '--rounds', '6', '--seed', '7'],
+      ...['--report', 'out/report.html', '--history', 'out/history.jsonl'],
+    )
+    expect(output).toContain('seed 7')
+    expect(output).toContain('no promise broken')
+    expect(output).toMatch(/duplicates \(I1\) +0/)
+    expect(code).toBe(0)
+    expect(readFileSync(join(folder, 'out/report.html'), 'utf8')).toContain('<svg')
+    const [header, first] = readFileSync(join(folder, 'out/history.jsonl'), 'utf8').split('\n')
+    expect(JSON.parse(header ?? '')).toMatchObject({ seed: 7, store: 'sqlite' })
+    expect(JSON.parse(first ?? '')).toHaveProperty('type')
+    expect(existsSync(join(folder, 'own.db.elsewhere'))).toBe(false)
+  })
+
+  test.skipIf(!hasPostgres)('breaks PostgreSQL in one mode, and leaves no table of its own', async () => {
+    const url = await postgresDatabase()
+    const { code, output } = await run(
+      process.cwd(),
+      ...['chaos', '--store', url, '--rounds', '8', '--seed', '7', '--modes', 'transaction', '--json'],
+    )
+    const [result] = JSON.parse(output) as Record<string, unknown>[]
+    expect(result).toMatchObject({ mode: 'transaction', duplicates: 0, lost: 0, stuck: 0, violations: [] })
+    expect(code).toBe(0)
+    const { default: pg } = await import('pg')
+    const client = new pg.Client({ connectionString: url })
+    await client.connect()
+    const { rows } = await client.query(`SELECT relname FROM pg_class WHERE relname LIKE 'retrysafe_chaos%'`)
+    await client.end()
+    expect(rows).toEqual([])
+  })
+})
+
+describe('retrysafe chaos --url', () => {
+  const faults = ['--rounds', '13', '--seed', '7']
+
+  test('finds nothing in a service that is safe to retry', async () => {
+    const origin = await service(true)
+    const ledger = `${origin}/effects?key={key}`
+    const { code, output } = await run(
+      emptyFolder(),
+      ...['chaos', '--url', `${origin}/pay`, '--ledger', ledger, ...faults],
+    )
+    expect(output).toContain('no promise broken')
+    expect(code).toBe(0)
+  })
+
+  test('finds what takes effect twice, tells the story of the key, and ends with 1', async () => {
+    const origin = await service(false)
+    const ledger = `${origin}/effects?key={key}`
+    const { code, output } = await run(
+      emptyFolder(),
+      ...['chaos', '--url', `${origin}/pay`, '--ledger', ledger, ...faults],
+    )
+    expect(output).toContain('the story of service')
+    expect(output).toMatch(/violations\. The same faults again: --seed 7/)
+    expect(output).toMatch(/duplicates \(I1\) +[1-9]/)
+    expect(code).toBe(1)
+  })
+})
+
+describe('wrong use', () => {
+  test.each([
+    [[], 'Say what to test'],
+    [['--store', 'sqlite:./a.db', '--url', 'http://localhost:1'], 'Say what to test'],
+    [['--store', 'redis://localhost'], '--store must be postgres://'],
+    [['--store', 'sqlite::memory:'], 'several processes'],
+    [['--store', 'sqlite:./a.db', '--modes', 'within'], '--modes has within'],
+    [['--store', 'sqlite:./a.db', '--rounds', '0'], '--rounds must be a whole number'],
+    [['--store', 'sqlite:./a.db', '--rounds', '1e9'], '--rounds must be a whole number'],
+    [['--store', 'sqlite:./a.db', '--ledger', 'http://localhost'], '--ledger belongs to --url'],
+    [['--url', 'http://localhost:1'], '--ledger is missing'],
+    [['--url', 'http://localhost:1', '--ledger', 'http://localhost:1/effects'], 'must have {key}'],
+    [['--url', 'http://localhost:1', '--ledger', 'sqlite:./a.db'], '--ledger-query is missing'],
+    [
+      ['--url', 'http://localhost:1', '--ledger', 'http://h/{key}', '--header', 'x'],
+      "--header must be 'name: value'",
+    ],
+    [['--url', 'http://localhost:1', '--ledger', 'http://h/{key}', '--promise', 'x'], '--promise must be'],
+    [['--stor', 'x'], '--stor is not known'],
+  ])('%j', async (args, says) => {
+    const { code, output } = await run(emptyFolder(), 'chaos', ...args)
+    expect(output).toContain(says)
+    expect(code).toBe(2)
+  })
+
+  test('a server that is not there is told without its password', async () => {
+    const address = 'postgres://user:CANARY-secret@127.0.0.1:1/db'
+    const { code, output } = await run(process.cwd(), 'chaos', '--store', address, '--rounds', '1')
+    expect(code).toBe(1)
+    expect(output).not.toContain('CANARY')
+    expect(output.trim()).not.toBe('')
+  })
+})
