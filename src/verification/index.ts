@@ -59,3 +59,4 @@ export {
   type ServiceChaosOptions,
   type ServiceChaosProgress,
 } from './service-chaos/index.ts'
+export { htmlReport, summaryTable } from './report.ts'

@@ -28,17 +28,22 @@ export function chartOf(story: KeyStoryShown): Chart {
     ticks: ticksOf(drawn, scale),
     quietX: quiet === undefined ? undefined : scale.xOf(quiet.event),
     gapX: scale.gapX,
-    width: Math.ceil(items.reduce((most, item) => Math.max(most, endOf(item)), scale.width)) + paddingX,
+    width:
+      Math.ceil(items.reduce((most, item) => Math.max(most, endOf(item)), scale.width + tickSpace)) +
+      paddingX,
     outside: story.lines.length - drawn.length,
   }
 }
 
+/** As many as there is room for, and always one for the last event. */
 function ticksOf(drawn: readonly StoryLine[], scale: Scale): Chart['ticks'] {
   const ticks: { x: number; label: string }[] = []
   for (const { event, atMs } of drawn) {
-    const x = scale.xOf(event) ?? 0
-    if (x >= (ticks.at(-1)?.x ?? Number.NEGATIVE_INFINITY) + tickSpace)
-      ticks.push({ x, label: numeral(atMs) })
+    const tick = { x: scale.xOf(event) ?? 0, label: numeral(atMs) }
+    const before = ticks.at(-1)
+    const isLast = event === drawn.at(-1)?.event
+    if (before === undefined || tick.x >= before.x + tickSpace) ticks.push(tick)
+    else if (isLast && ticks.length > 1) ticks[ticks.length - 1] = tick
   }
   return ticks
 }
