@@ -113,7 +113,7 @@ class KeyCheck {
     const probes = this.#key.calls.filter(({ isProbe }) => isProbe)
     const last = probes.at(-1)?.end
     if (last === undefined) return
-    if (last.type !== 'ok' && !this.#isHeldForGood(last.code)) {
+    if (last.type !== 'ok' && !this.#isHeldForGood(last.code, last.at)) {
       this.#say('I6', `asked when all was quiet, the last answer is ${last.code}`)
       return
     }
@@ -194,8 +194,8 @@ class KeyCheck {
     return later.claimedAt >= from
   }
 
-  /** In lease mode a key may end held: some attempt of it has not ended. */
-  #isHeldForGood(code: string): boolean {
+  /** In lease mode a key may end held: some attempt of it had not ended then, or ended unknown. */
+  #isHeldForGood(code: string, at: number): boolean {
     if (this.#header.promise !== 'held' || code !== 'outcome-unknown') return false
     if (isForgotten(this.#key, this.#stories)) return true
     const { attempts } = this.#stories
@@ -203,7 +203,10 @@ class KeyCheck {
     const records = new Set(this.#key.starts.map(({ token }) => attempts.get(token)?.record))
     const ofKey = [...attempts.values()].filter(({ record }) => records.size === 0 || records.has(record))
     return (
-      records.size === 0 || ofKey.some(({ settledTo }) => settledTo === undefined || settledTo === 'unknown')
+      records.size === 0 ||
+      ofKey.some(
+        ({ settledTo, endedAt }) => settledTo === undefined || settledTo === 'unknown' || (endedAt ?? 0) > at,
+      )
     )
   }
 

@@ -47,6 +47,8 @@ export interface AttemptStory {
   /** The store's clock at its settlement. */
   settledAt: number | undefined
   settledTo: 'completed' | 'released' | 'unknown' | undefined
+  /** When that was seen, by the clock of the history. */
+  endedAt: number | undefined
   leaseUntil: number | undefined
 }
 
@@ -175,7 +177,10 @@ export function storiesOf({ events }: History): Stories {
   }
 }
 
-function noteAttempt(attempts: Map<string, AttemptStory>, { record, now, before, after }: RecordEvent): void {
+function noteAttempt(
+  attempts: Map<string, AttemptStory>,
+  { at, record, now, before, after }: Timed<RecordEvent>,
+): void {
   if (after === undefined || after.phase === 'tombstone') return
   let attempt = attempts.get(after.token)
   if (attempt === undefined) {
@@ -186,6 +191,7 @@ function noteAttempt(attempts: Map<string, AttemptStory>, { record, now, before,
       before,
       settledAt: undefined,
       settledTo: undefined,
+      endedAt: undefined,
       leaseUntil: undefined,
     }
     attempts.set(after.token, attempt)
@@ -194,5 +200,6 @@ function noteAttempt(attempts: Map<string, AttemptStory>, { record, now, before,
   else if (attempt.settledAt === undefined) {
     attempt.settledAt = after.settledAt
     attempt.settledTo = after.phase
+    attempt.endedAt = at
   }
 }

@@ -119,7 +119,7 @@ function bar(item: Item, top: number, height: number): Markup {
 
 function line(item: Item, top: number): Markup {
   const { look, label, title, marks } = item
-  return html`<g class="${look}"><title>${title}</title>${marks.map((one) => mark(one, top + 10))}<text class="beside" x="${labelX(item)}" y="${top + 14}">${label}</text></g>`
+  return html`<g class="${look}"><title>${title}</title>${marks.map(({ shape, x }) => mark({ shape, x }, top + 10))}<text class="beside" x="${labelX(item)}" y="${top + 14}">${label}</text></g>`
 }
 
 /** Around its middle. */
@@ -134,13 +134,14 @@ const paths: Readonly<Record<MarkShape, string>> = {
   note: 'M0 -5V5',
 }
 
-function mark({ shape, x, title }: Mark, y: number): Markup {
-  return html`<path class="mark ${shape}" transform="translate(${x} ${y})" d="${paths[shape]}"><title>${title}</title></path>`
+function mark({ shape, x, title }: Omit<Mark, 'title'> & Partial<Mark>, y: number): Markup {
+  const words = title === undefined ? undefined : html`<title>${title}</title>`
+  return html`<path class="mark ${shape}" transform="translate(${x} ${y})" d="${paths[shape]}">${words}</path>`
 }
 
 /** A mark on its own, for a legend. */
 export function legendMark(shape: MarkShape): Markup {
-  return html`<svg width="16" height="16" aria-hidden="true">${mark({ shape, x: 8, title: '' }, 8)}</svg>`
+  return html`<svg width="16" height="16" aria-hidden="true">${mark({ shape, x: 8 }, 8)}</svg>`
 }
 
 /** A bar on its own, for a legend. */
