@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { check, type CheckReport, storyOf } from '../../src/verification/checker.ts'
 import type { History, HistoryEvent, HistoryHeader, RecordState } from '../../src/verification/history.ts'
+import { html } from '../../src/verification/report/markup.ts'
 import { htmlReport, summaryTable } from '../../src/verification/report.ts'
 import { simulate } from '../../src/verification/simulator/index.ts'
 
@@ -230,6 +231,13 @@ describe('the table', () => {
   })
 })
 
+test('what is put into a template is escaped, and templates are not', () => {
+  const inner = html`<b title="${hostile}">${hostile}</b>`
+  const text = html`<p>${[inner, undefined, 1]}</p>`.toString()
+  const shown = escaped(`<img src=x onerror=1>\u{fffd}[31m"'&</title>\u{fffd}1m${'\u{fffd}'.repeat(5)}`)
+  expect(text).toBe(`<p><b title="${shown}">${shown}</b>1</p>`)
+})
+
 describe('the page', () => {
   test('needs no script and nothing from elsewhere', () => {
     const page = htmlReport([broken, ...withTakeover])
@@ -330,18 +338,28 @@ describe('the page', () => {
     expect(firstOf(svg, /NaN|Infinity|undefined|width="-/)).toBeUndefined()
   })
 
-  test('bars and labels of a row do not cover each other', () => {
-    for (const run of withTakeover) {
+  test('calls that go on at one time are drawn below each other', () => {
+    const events = Array.from({ length: 8 }, (_, call): HistoryEvent[] => [
+      { at: call, type: 'invoke', call, process: 'p1', ...who, request: 'r' },
+      { at: 20 + (call % 3) * 30 + call, type: 'info', call, code: 'gone' },
+    ]).flat()
+    const concurrent = checkedRun(events.toSorted((a, b) => a.at - b.at))
+    let bars = 0
+    for (const run of [concurrent, broken, ...withTakeover]) {
       for (const [, svg = ''] of htmlReport([run]).matchAll(/(<svg [^>]*role="img".*?<\/svg>)/gs)) {
-        const bars = [...svg.matchAll(/<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)"/g)].map((bar) =>
+        const drawn = [...svg.matchAll(/<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)"/g)].map((bar) =>
           bar.slice(1).map(Number),
         )
-        for (const [x = 0, y, width = 0] of bars) {
-          const after = bars.filter(([otherX = 0, otherY]) => otherY === y && otherX > x)
-          for (const [otherX = 0] of after) expect(otherX).toBeGreaterThanOrEqual(x + width)
+        bars += drawn.length
+        for (const [at, [x = 0, y, width = 0]] of drawn.entries()) {
+          const others = drawn.filter((other, index) => index !== at && other[1] === y)
+          for (const [otherX = 0, , otherWidth = 0] of others) {
+            expect(otherX >= x + width || x >= otherX + otherWidth).toBe(true)
+          }
         }
       }
     }
+    expect(bars).toBeGreaterThan(20)
   })
 
   test('puts a log that knows only the clock of the store beside the calls', () => {
