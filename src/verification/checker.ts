@@ -90,17 +90,22 @@ export function storyOf(
   const story = keys.find((one) => one.principal === principal && one.key === key)
   if (story === undefined) return []
   const calls = new Set(story.calls.map(({ call }) => call))
-  const tokens = new Set([...story.starts, ...story.effects].map(({ token }) => token))
+  // Empty where a handler cannot know it: then it stands for nobody.
+  const tokens = new Set(
+    [...story.starts, ...story.effects].map(({ token }) => token).filter((token) => token !== ''),
+  )
   const records = new Set(
     history.events.flatMap((event) =>
-      event.type === 'record' && tokens.has(event.after?.token ?? '') ? [event.record] : [],
+      event.type === 'record' && event.after !== undefined && tokens.has(event.after.token)
+        ? [event.record]
+        : [],
     ),
   )
   return history.events.filter((event) => {
     if (event.type === 'record') return records.has(event.record)
     if (event.type === 'own-claim') return tokens.has(event.token)
-    if ('call' in event) return calls.has(event.call)
     if ('key' in event) return event.key === key && event.principal === principal
+    if ('call' in event) return calls.has(event.call)
     return event.type === 'fault' || event.type === 'quiet' || event.type === 'loss'
   })
 }

@@ -126,9 +126,7 @@ export function storiesOf({ events }: History): Stories {
         keyOf(event.principal, event.key).acks.push(event)
         break
       case 'record': {
-        const ofRecord = records.get(event.record)
-        if (ofRecord === undefined) records.set(event.record, [event])
-        else ofRecord.push(event)
+        note(records, event.record, event)
         noteAttempt(attempts, event)
         break
       }
@@ -142,7 +140,7 @@ export function storiesOf({ events }: History): Stories {
         losses.push(event)
         break
       case 'fault':
-        disturbed.set(event.target, [...(disturbed.get(event.target) ?? []), event.at])
+        note(disturbed, event.target, event.at)
         storeClockJumped ||= event.fault.startsWith('store clock')
         break
       case 'quiet':
@@ -175,6 +173,12 @@ export function storiesOf({ events }: History): Stories {
     exceeded,
     inOrder: events,
   }
+}
+
+function note<Value>(lists: Map<string, Value[]>, name: string, value: Value): void {
+  const list = lists.get(name)
+  if (list === undefined) lists.set(name, [value])
+  else list.push(value)
 }
 
 function noteAttempt(

@@ -336,6 +336,25 @@ test('the story of a key is all that concerns it', () => {
   expect(storyOf(history, { principal: 'nobody', key: 'k1' })).toEqual([])
 })
 
+test('the story of a key has the effect that nobody asked for, and no record of another key', () => {
+  const stray: HistoryEvent = {
+    at: 36,
+    type: 'effect',
+    effect: 'e9',
+    call: 99,
+    ...who,
+    request: 'r',
+    token: '',
+  }
+  const foreign: HistoryEvent = {
+    ...{ at: 37, type: 'record', record: 'id9', now: 37 },
+    ...{ before: state('released', { token: 'z' }), after: undefined },
+  }
+  const story = storyOf({ header, events: withMore([stray, foreign]) }, who)
+  expect(story).toContain(stray)
+  expect(story).not.toContain(foreign)
+})
+
 test('a history as lines is read again as it was', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.string(), (key, code) => {
