@@ -22,6 +22,8 @@ export interface FakeClock {
   advance(ms: number): Promise<void>
   /** Lets everything happen that needs no time. */
   settle(): Promise<void>
+  /** Timers that have not run: none should be left when all is over. */
+  pendingTimers(): number
 }
 
 /** Turns of the event loop after which nothing is under way that needs no time. */
@@ -54,6 +56,7 @@ export function fakeClock(startMs = 1_800_000_000_000): FakeClock {
   return {
     now: () => time,
     settle,
+    pendingTimers: () => timers.size,
     runtime: {
       clock: { now: () => time, monotonic: () => time },
       timers: { after, background: after, atTurnEnd: (run) => void setImmediate(run) },

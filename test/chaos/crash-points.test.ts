@@ -15,7 +15,8 @@ import {
   leaseMs,
   retentionMs,
 } from '../../src/cli/chaos/protocol.ts'
-import { promiseOf, Worker, workerProgram } from '../../src/cli/chaos/run.ts'
+import { promiseOf } from '../../src/cli/chaos/run.ts'
+import { Worker, workerProgram } from '../../src/cli/chaos/worker-process.ts'
 import { check } from '../../src/verification/checker.ts'
 import type { CrashPoint } from '../../src/verification/crash-points.ts'
 import { type FaultProxy, startFaultProxy } from '../../src/verification/fault-proxy.ts'

@@ -3,9 +3,6 @@
  * and delayed, and backends end. Afterwards every key is asked for once more. What was seen is one history for each
  * mode, which the checker reads.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { check, type CheckReport } from '../../verification/checker.ts'
 import { type CrashPoint, crashPointNames } from '../../verification/crash-points.ts'
 import { type FaultProxy, startFaultProxy } from '../../verification/fault-proxy.ts'
@@ -15,15 +12,13 @@ import { openDatabase } from './database.ts'
 import {
   type AskCommand,
   type ChaosMode,
-  type Command,
   type Dialect,
   leaseMs,
   machineTime,
   modesOf,
   retentionMs,
-  type Said,
-  type WorkerOptions,
 } from './protocol.ts'
+import { Worker, workerProgram } from './worker-process.ts'
 
 export interface StoreChaosOptions {
   readonly dialect: Dialect
@@ -77,80 +72,6 @@ const recoveryMs = leaseMs + 5_000
 const probesMax = 30
 const probePauseMs = 250
 const probersCount = 8
-
-/** A worker process, as the run sees it. */
-export class Worker {
-  readonly name: string
-  readonly child: ChildProcess
-  /** Calls that have no end yet, with their modes. */
-  readonly open: Map<number, ChaosMode> = new Map()
-  readonly callsFrom: number
-  /** Calls that it was told to make. */
-  asked = 0
-  #at: ((point: CrashPoint) => void) | undefined
-
-  constructor(
-    options: WorkerOptions,
-    workerFile: string,
-    onEvent: (mode: ChaosMode, event: HistoryEvent) => void,
-  ) {
-    this.name = options.name
-    this.callsFrom = options.callsFrom
-    const args = ['--disable-warning=ExperimentalWarning', workerFile, JSON.stringify(options)]
-    this.child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
-    this.child.stdin?.on('error', () => {})
-    if (this.child.stdout === null) throw new Error('A worker has no output.')
-    createInterface({ input: this.child.stdout }).on('line', (text) => {
-      // The last line of a killed process may be half of one.
-      if (text.endsWith('}')) this.#hear(JSON.parse(text) as Said, onEvent)
-    })
-  }
-
-  #hear(said: Said, onEvent: (mode: ChaosMode, event: HistoryEvent) => void): void {
-    if (said.say === 'at') this.#at?.(said.point)
-    if (said.say !== 'event') return
-    const { event, mode } = said
-    if (event.type === 'invoke') this.open.set(event.call, mode)
-    if (event.type === 'ok' || event.type === 'fail' || event.type === 'info') this.open.delete(event.call)
-    onEvent(mode, event)
-  }
-
-  tell(command: Command): void {
-    this.child.stdin?.write(`${JSON.stringify(command)}\n`)
-  }
-
-  /** Resolves when the worker waits at the point, or `false` when that took too long. */
-  async stopAt(point: CrashPoint, waitMs: number): Promise<boolean> {
-    const { promise, resolve } = Promise.withResolvers<boolean>()
-    this.#at = () => resolve(true)
-    const timer = setTimeout(() => resolve(false), waitMs)
-    this.child.once('exit', () => resolve(false))
-    this.tell({ do: 'arm', point })
-    const reached = await promise
-    clearTimeout(timer)
-    this.#at = undefined
-    return reached
-  }
-
-  async kill(): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return
-    const gone = once(this.child, 'close')
-    this.child.kill('SIGKILL')
-    await gone
-  }
-
-  async end(): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return
-    const gone = once(this.child, 'close')
-    this.tell({ do: 'end' })
-    await gone
-  }
-}
-
-export const workerProgram: string = new URL(
-  import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
-  import.meta.url,
-).pathname
 
 export async function runStoreChaos(options: StoreChaosOptions): Promise<readonly StoreChaosRun[]> {
   const database = openDatabase(options.dialect, options.address)
