@@ -61,6 +61,7 @@ function pure(...globals: string[]): DummyRuleMap {
       { object: 'Date', property: 'now', message: fromRuntime },
       { object: 'Math', property: 'random', message: fromRuntime },
       { object: 'process', property: 'hrtime', message: fromRuntime },
+      { object: 'AbortSignal', property: 'timeout', message: fromRuntime },
     ],
   }
 }
