@@ -89,9 +89,11 @@ function run(
   env: NodeJS.ProcessEnv,
 ): Promise<{ readonly code: number; readonly output: string }> {
   return new Promise((resolve, reject) => {
+    // The counts of a run within a run are its own.
+    const { RETRYSAFE_TOTALS_FILE: _, ...inherited } = process.env
     const child = spawn(command, args, {
       cwd,
-      env: { ...process.env, NO_COLOR: '1', ...env },
+      env: { ...inherited, NO_COLOR: '1', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let output = ''
