@@ -35,7 +35,7 @@ import type {
   TransactionVerdict,
 } from '../core/store.ts'
 import { whileBusy } from './sqlite/busy.ts'
-import { closeQuietly, type Connection, openConnection } from './sqlite/connection.ts'
+import { bringUpToDate, closeQuietly, type Connection, openConnection } from './sqlite/connection.ts'
 import {
   checkFileOption,
   hasTransaction,
@@ -45,7 +45,7 @@ import {
   type SqliteValue,
 } from './sqlite/driver.ts'
 import { asStoreError } from './sqlite/errors.ts'
-import { migrate, migrationSql, readVersion, schemaVersion } from './sqlite/migrations.ts'
+import { migrationSql, readVersion, schemaVersion } from './sqlite/migrations.ts'
 import { FileGuard } from './sqlite/file-guard.ts'
 import { GroupCommit, type VerbShape } from './sqlite/group-commit.ts'
 import { asRecord, joinedVerbs } from './sqlite/joined-verbs.ts'
@@ -138,7 +138,8 @@ export function sqliteMigrations(
   const onFile = async <Value>(work: (db: SqliteDatabase) => Value): Promise<Value> => {
     const db = opener()
     try {
-      return work(db)
+      // Whoever commits, migrates or recovers the file just now may lock out readers too.
+      return await whileBusy(busyMsMaxDefault, () => work(db))
     } catch (error) {
       throw isIdempotencyError(error) ? error : asStoreError(error, 'statement')
     } finally {
@@ -153,13 +154,7 @@ export function sqliteMigrations(
     latest: schemaVersion,
     status: async () => ({ version: await onFile((db) => readVersion(db, table)), latest: schemaVersion }),
     pending: () => onFile(pendingOf),
-    apply: () =>
-      onFile((db) => {
-        db.exec(`PRAGMA busy_timeout = ${busyMsMaxDefault}`)
-        db.exec('BEGIN IMMEDIATE')
-        migrate(db, table)
-        db.exec('COMMIT')
-      }),
+    apply: () => onFile((db) => bringUpToDate(db, table)),
   }
 }
 

@@ -10,6 +10,7 @@ import {
   type SqliteDatabase,
   type SqliteStore,
   type SqliteStoreOptions,
+  sqliteMigrations,
   sqliteStore,
 } from '../../src/stores/sqlite.ts'
 import { completion, newClaim, newId } from '../../src/verification/store-cases/context.ts'
@@ -192,6 +193,18 @@ describe('the schema', () => {
     expect(db.prepare('PRAGMA application_id').get()).toEqual({ application_id: 7 })
     expect(db.prepare('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' })
     db.close()
+  })
+
+  test('is looked at and made once the file is free, by whoever waits for it', async () => {
+    const other = new DatabaseSync(file)
+    const steps = sqliteMigrations({ file })
+    // Not even a reader gets in, as while somebody else commits or changes the journal mode.
+    other.exec('BEGIN EXCLUSIVE')
+    const waiting = [steps.status(), steps.pending(), steps.apply(), steps.apply()] as const
+    other.exec('COMMIT')
+    other.close()
+    await Promise.all(waiting)
+    expect(await steps.status()).toEqual({ version: 1, latest: 1 })
   })
 
   test('is strict, so that no text is made a number', async () => {

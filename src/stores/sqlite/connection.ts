@@ -44,8 +44,13 @@ export async function openConnection(
   }
 }
 
-/** Also when there is nothing to migrate, a file that cannot be written shows here and not at the first verb. */
-function bringUpToDate(db: SqliteDatabase, table: string): void {
+/**
+ * Brings the schema up to date. Also when there is nothing to migrate, a file that cannot be written shows here and not at
+ * the first verb.
+ *
+ * @throws SchemaMismatchError when the schema is newer than this release; the driver's errors
+ */
+export function bringUpToDate(db: SqliteDatabase, table: string): void {
   const current = readVersion(db, table) === schemaVersion
   try {
     db.exec('BEGIN IMMEDIATE')
