@@ -6,8 +6,7 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
-import type { RunSummary } from './reporter.ts'
-import { skipLines, totalsLine } from './totals.ts'
+import { type Failure, type RunSummary, summaryLines } from './totals.ts'
 
 const root = join(import.meta.dirname, '..')
 
@@ -58,7 +57,8 @@ async function runTests(filters: readonly string[]): Promise<RunSummary> {
   try {
     const { code } = await run('vitest', ['run', ...filters], true, { RETRYSAFE_TOTALS_FILE: file })
     const summary = readSummary(file)
-    return code !== 0 && summary.failed === 0 ? { ...summary, failed: 1 } : summary
+    if (code === 0 || summary.failures.length > 0) return summary
+    return { ...summary, failures: [{ test: 'vitest', error: `exit code ${code} without a failed test` }] }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -68,7 +68,7 @@ function readSummary(file: string): RunSummary {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as RunSummary
   } catch {
-    return { passed: 0, failed: 1, skipped: 0, skips: [] }
+    return { passed: 0, failures: [{ test: 'vitest', error: 'left no summary' }], skips: [] }
   }
 }
 
@@ -76,12 +76,12 @@ const steps = await Promise.all(
   staticSteps.map(([name, command, ...args]) => runStaticStep(name, command, args)),
 )
 const tests = await runTests(process.argv.slice(2))
-const stepsPassed = steps.filter(Boolean).length
-const totals = {
-  passed: tests.passed + stepsPassed,
-  failed: tests.failed + steps.length - stepsPassed,
-  skipped: tests.skipped,
+const failedSteps = staticSteps.filter((_, index) => !steps[index]).map(([name]) => name)
+const failures: Failure[] = failedSteps.map((name) => ({ test: name, error: 'see its output above' }))
+const summary: RunSummary = {
+  passed: tests.passed + steps.length - failedSteps.length,
+  failures: [...failures, ...tests.failures],
+  skips: tests.skips,
 }
-for (const line of skipLines(tests.skips)) console.log(line)
-console.log(totalsLine(totals))
-process.exitCode = totals.failed === 0 ? 0 : 1
+for (const line of summaryLines(summary)) console.log(line)
+process.exitCode = summary.failures.length === 0 ? 0 : 1

@@ -1,15 +1,10 @@
 /**
- * The test runner's usual output, then the skipped tests by reason, then one plain line of totals. With
+ * The test runner's usual output, then the skipped tests by reason, the failed ones, and one plain line of totals. With
  * `RETRYSAFE_TOTALS_FILE` set it writes totals and skips there instead, for the script that adds them up.
  */
 import { writeFileSync } from 'node:fs'
 import { DefaultReporter, type SerializedError, type TestModule, type TestRunEndReason } from 'vitest/node'
-import { type Skip, skipLines, type Totals, totalsLine } from './totals.ts'
-
-/** What the reporter leaves in `RETRYSAFE_TOTALS_FILE`. */
-export interface RunSummary extends Totals {
-  readonly skips: readonly Skip[]
-}
+import { type Failure, type RunSummary, type Skip, summaryLines } from './totals.ts'
 
 /** The reason is the note of the skip, or stands in brackets at the end of the title. */
 function skipOf(title: string, note: string | undefined): Skip {
@@ -18,24 +13,31 @@ function skipOf(title: string, note: string | undefined): Skip {
   return { test: inTitle?.[1] ?? title, reason: inTitle?.[2] ?? 'no reason given' }
 }
 
-function summarise(modules: readonly TestModule[], unhandled: number): RunSummary {
+function summarise(modules: readonly TestModule[], unhandled: readonly SerializedError[]): RunSummary {
   let passed = 0
+  const failures: Failure[] = []
+  const fail = (test: string, errors: readonly SerializedError[]): void => {
+    failures.push({ test, error: errors[0]?.message ?? 'no error' })
+  }
   // Errors outside a test (in a file's top level, in a hook) leave no failed test behind, yet are failures.
-  let failed = unhandled
+  for (const error of unhandled) fail('outside of tests', [error])
   const skips: Skip[] = []
   for (const module of modules) {
-    failed += module.errors().length
-    for (const suite of module.children.allSuites()) failed += suite.errors().length
+    const file = module.relativeModuleId
+    for (const error of module.errors()) fail(file, [error])
+    for (const suite of module.children.allSuites()) {
+      for (const error of suite.errors()) fail(`${file} > ${suite.fullName}`, [error])
+    }
     for (const test of module.children.allTests()) {
       const result = test.result()
       if (result.state === 'passed') passed += 1
-      else if (result.state === 'failed') failed += 1
+      else if (result.state === 'failed') fail(`${file} > ${test.fullName}`, result.errors)
       else {
         skips.push(skipOf(test.fullName, result.state === 'skipped' ? result.note : undefined))
       }
     }
   }
-  return { passed, failed, skipped: skips.length, skips }
+  return { passed, failures, skips }
 }
 
 export default class PlainTotalsReporter extends DefaultReporter {
@@ -45,9 +47,9 @@ export default class PlainTotalsReporter extends DefaultReporter {
     reason: TestRunEndReason,
   ): void {
     super.onTestRunEnd(modules, unhandledErrors, reason)
-    const summary = summarise(modules, unhandledErrors.length)
+    const summary = summarise(modules, unhandledErrors)
     const file = process.env['RETRYSAFE_TOTALS_FILE']
     if (file !== undefined) writeFileSync(file, JSON.stringify(summary))
-    else for (const line of [...skipLines(summary.skips), totalsLine(summary)]) this.log(line)
+    else for (const line of summaryLines(summary)) this.log(line)
   }
 }

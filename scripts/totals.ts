@@ -1,10 +1,9 @@
-/** The one plain line that ends a test run, for people and for programs that read it. */
+/** The end of a test run, for people and for programs that read it: skips, failures, one plain line of totals. */
 
-/** How many tests ended how. */
-export interface Totals {
-  readonly passed: number
-  readonly failed: number
-  readonly skipped: number
+/** A test that failed, or what failed around the tests of a file. */
+export interface Failure {
+  readonly test: string
+  readonly error: string
 }
 
 /** A test that did not run, and why. */
@@ -13,15 +12,27 @@ export interface Skip {
   readonly reason: string
 }
 
-/** The line `N passed, N failed, N skipped`. */
-export function totalsLine(totals: Totals): string {
-  return `${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`
+/** How a run ended; the reporter leaves one in `RETRYSAFE_TOTALS_FILE`. */
+export interface RunSummary {
+  readonly passed: number
+  readonly failures: readonly Failure[]
+  readonly skips: readonly Skip[]
+}
+
+/** The skips by reason, the failures by name, and at last the line `N passed, N failed, N skipped`. */
+export function summaryLines({ passed, failures, skips }: RunSummary): string[] {
+  return [
+    ...skipLines(skips),
+    // Whoever sees only the end of a long log sees what failed.
+    ...failures.map(({ test, error }) => `failed: ${test}: ${error.split('\n', 1)[0]}`),
+    `${passed} passed, ${failures.length} failed, ${skips.length} skipped`,
+  ]
 }
 
 const namesShownMax = 3
 
-/** The skipped tests, one line for each reason, the most frequent reason first; few of one reason are named. */
-export function skipLines(skips: readonly Skip[]): string[] {
+/** One line for each reason, the most frequent reason first; few tests of one reason are named. */
+function skipLines(skips: readonly Skip[]): string[] {
   const byReason = Map.groupBy(skips, (skip) => skip.reason)
   return [...byReason]
     .sort(([, one], [, other]) => other.length - one.length)
