@@ -90,9 +90,9 @@ export async function startFaultProxy({ target }: FaultProxyOptions): Promise<Fa
     }
     open.add(end)
     client.on('close', end)
-    upstream.on('close', end)
     void forwardRequests(client, upstream, end)
-    void forwardAnswers(upstream, client)
+    // A server that ends its connection after an answer has sent it: what is delayed or large still arrives.
+    void forwardAnswers(upstream, client).then(() => (client.destroyed ? end() : client.end(end)))
   })
 
   async function forwardRequests(client: Socket, upstream: Socket, end: () => void): Promise<void> {
@@ -128,7 +128,7 @@ export async function startFaultProxy({ target }: FaultProxyOptions): Promise<Fa
         }
       }
       await gate?.promise
-      await write(upstream, chunk, proxy.slices)
+      await write(upstream, chunk)
     })
   }
 
@@ -136,8 +136,17 @@ export async function startFaultProxy({ target }: FaultProxyOptions): Promise<Fa
     await eachChunk(upstream, async (chunk) => {
       if (proxy.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, proxy.delayMs))
       await gate?.promise
-      await write(client, chunk, proxy.slices)
+      await write(client, chunk)
     })
+  }
+
+  async function write(socket: Socket, chunk: Buffer): Promise<void> {
+    let sent = 0
+    while (proxy.slices && sent < chunk.length && !socket.destroyed) {
+      socket.write(chunk.subarray(sent, ++sent))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    if (sent < chunk.length && !socket.destroyed) socket.write(chunk.subarray(sent))
   }
 
   await new Promise<void>((resolve, reject) => {
@@ -198,17 +207,4 @@ async function eachChunk(socket: Socket, handle: (chunk: Buffer) => Promise<void
   })
   await new Promise<void>((resolve) => socket.once('close', () => resolve()))
   await last
-}
-
-async function write(socket: Socket, chunk: Buffer, slices: boolean): Promise<void> {
-  if (socket.destroyed) return
-  if (!slices) {
-    socket.write(chunk)
-    return
-  }
-  for (const octet of chunk) {
-    if (socket.destroyed) return
-    socket.write(Buffer.of(octet))
-    await new Promise((resolve) => setImmediate(resolve))
-  }
 }

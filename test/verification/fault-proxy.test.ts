@@ -6,6 +6,8 @@ import { type FaultProxy, startFaultProxy } from '../../src/verification/index.t
 let proxy: FaultProxy
 /** What the server has got. */
 let received: string
+/** After it the server ends the connection. */
+const farewell = 'x'.repeat(3_000_000)
 
 beforeEach(async () => {
   received = ''
@@ -15,7 +17,8 @@ beforeEach(async () => {
     socket.on('error', () => {})
     socket.on('data', (octets) => {
       received += octets.toString('latin1')
-      socket.write(`<${octets.toString('latin1')}>`)
+      if (received === 'bye') socket.end(farewell)
+      else socket.write(`<${octets.toString('latin1')}>`)
     })
   })
   server.listen(0, '127.0.0.1')
@@ -133,6 +136,14 @@ describe('the fault proxy', () => {
     socket.write('3')
     await expect.poll(answer).toBe('<3>')
     expect(proxy.counts).toMatchObject({ cutBefore: 0, cutAfter: 0, dropped: 2, refused: 1 })
+  })
+
+  test.each([0, 20])('lets the last answer through whole, delayed by %i ms', async (delayMs) => {
+    proxy.delayMs = delayMs
+    const { socket, answer, closed } = await client()
+    socket.write('bye')
+    await closed
+    expect(answer()).toBe(farewell)
   })
 
   test('holds everything back until it is let go', async () => {
