@@ -55,7 +55,7 @@ const withRecords: readonly Invariant[] = ['I7', 'I9', 'I10', 'I12']
  * Checks a history.
  *
  * @example
- * const { violations } = check(parseHistory(readFileSync('run.jsonl', 'utf8')))
+ * const reports = parseHistories(readFileSync('run.jsonl', 'utf8')).map((history) => check(history))
  */
 export function check(history: History): CheckReport {
   const stories = storiesOf(history)

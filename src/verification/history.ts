@@ -215,6 +215,9 @@ export type HistoryEvent = {
   | EndEvent
 )
 
+/** An event before its time is known. */
+export type Unstamped<Event = HistoryEvent> = Event extends unknown ? Omit<Event, 'at'> : never
+
 export interface History {
   readonly header: HistoryHeader
   readonly events: readonly HistoryEvent[]
@@ -231,12 +234,23 @@ export function historyLines({ header, events }: History): string {
 }
 
 /**
- * Reads what `historyLines` wrote; the events of several processes may be in any order.
+ * Reads what `historyLines` wrote, of one run or of several, one after the other, as `retrysafe chaos --history`
+ * writes a run of each mode. The events of several processes may be in any order.
  *
- * @throws SyntaxError where a line is no JSON
+ * @throws SyntaxError where a line is no JSON, or the first one is no header
+ *
+ * @example
+ * for (const history of parseHistories(readFileSync('run.jsonl', 'utf8'))) console.log(check(history).violations)
  */
-export function parseHistory(text: string): History {
-  const [first = '{}', ...rest] = text.split('\n').filter((line) => line !== '')
-  const events = rest.map((line) => JSON.parse(line) as HistoryEvent)
-  return { header: JSON.parse(first) as HistoryHeader, events: events.toSorted((a, b) => a.at - b.at) }
+export function parseHistories(text: string): History[] {
+  const found: { readonly header: HistoryHeader; readonly events: HistoryEvent[] }[] = []
+  for (const line of text.split('\n')) {
+    if (line.trim() === '') continue
+    const parsed = JSON.parse(line) as HistoryHeader | HistoryEvent | null
+    const isObject = typeof parsed === 'object' && parsed !== null
+    if (isObject && !('type' in parsed)) found.push({ header: parsed, events: [] })
+    else if (isObject && found.length > 0) found.at(-1)?.events.push(parsed)
+    else throw new SyntaxError('A history begins with its header, an object without a type.')
+  }
+  return found.map(({ header, events }) => ({ header, events: events.toSorted((a, b) => a.at - b.at) }))
 }

@@ -25,7 +25,7 @@ export {
   type HistoryEvent,
   type HistoryHeader,
   historyLines,
-  parseHistory,
+  parseHistories,
 } from './history.ts'
 export type { Invariant, Violation } from './violations.ts'
 export type { Sight } from './sights.ts'

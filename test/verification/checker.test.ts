@@ -7,7 +7,7 @@ import {
   type HistoryEvent,
   type HistoryHeader,
   historyLines,
-  parseHistory,
+  parseHistories,
   type RecordState,
 } from '../../src/verification/history.ts'
 
@@ -355,15 +355,30 @@ test('the story of a key has the effect that nobody asked for, and no record of 
   expect(story).not.toContain(foreign)
 })
 
-test('a history as lines is read again as it was', () => {
+test('histories as lines are read again as they were, whatever is in them', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.string(), (key, code) => {
       const events: HistoryEvent[] = [
         { at: 1, type: 'invoke', call: 1, process: 'p', principal: 'a', key, request: 'r' },
         { at: 2, type: 'info', call: 1, code },
       ]
-      const history = { header, events }
-      expect(parseHistory(historyLines(history))).toEqual(JSON.parse(JSON.stringify(history)))
+      const written = [
+        { header, events },
+        { header: { ...header, mode: 'other' }, events: [] },
+      ]
+      expect(parseHistories(written.map(historyLines).join(''))).toEqual(JSON.parse(JSON.stringify(written)))
     }),
   )
+})
+
+test('events are read in the order of their times', () => {
+  const events: HistoryEvent[] = [
+    { at: 2, type: 'info', call: 1, code: 'gone' },
+    { at: 1, type: 'quiet' },
+  ]
+  expect(parseHistories(historyLines({ header, events }))[0]?.events).toEqual(events.toReversed())
+})
+
+test.each(['{"at":1,"type":"quiet"}', '{', 'null', '1'])('%s is no history', (text) => {
+  expect(() => parseHistories(text)).toThrow(SyntaxError)
 })

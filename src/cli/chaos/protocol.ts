@@ -30,6 +30,9 @@ export function elsewhereOf(file: string): string {
   return `${file}.elsewhere`
 }
 
+/** The environment variable that holds a worker's `WorkerOptions`, as JSON. */
+export const workerOptionsVariable = 'RETRYSAFE_CHAOS_WORKER'
+
 export interface WorkerOptions {
   readonly dialect: Dialect
   /** URL of the server, or the file. */

@@ -72,6 +72,7 @@ const recoveryMs = leaseMs + 5_000
 const probesMax = 30
 const probePauseMs = 250
 const probersCount = 8
+const proberHasEnded = 'The process that asks for every key once more has ended.'
 
 export async function runStoreChaos(options: StoreChaosOptions): Promise<readonly StoreChaosRun[]> {
   const database = openDatabase(options.dialect, options.address)
@@ -106,8 +107,8 @@ class ChaosRun {
   readonly #modes: readonly ChaosMode[]
   readonly #events = new Map<ChaosMode, HistoryEvent[]>()
   readonly #workers = new Set<Worker>()
-  /** Who waits for the end of a call. */
-  readonly #waiting = new Map<number, (end: HistoryEvent) => void>()
+  /** Who waits for the end of a call that a worker was told to make. */
+  readonly #waiting = new Map<number, PromiseWithResolvers<HistoryEvent>>()
   #started = 0
   #answers = 0
   #calls = 0
@@ -224,6 +225,8 @@ class ChaosRun {
       for (const [call, mode] of worker.open) {
         this.#note(mode, { at: machineTime(), type: 'info', call, code: 'gone' })
       }
+      for (const { reject } of this.#waiting.values()) reject(new Error(proberHasEnded))
+      this.#wake()
     })
     return worker
   }
@@ -234,7 +237,8 @@ class ChaosRun {
     if (event.type !== 'ok' && event.type !== 'fail' && event.type !== 'info') return
     this.#answers += 1
     this.#wake()
-    this.#waiting.get(event.call)?.(event)
+    this.#waiting.get(event.call)?.resolve(event)
+    this.#waiting.delete(event.call)
   }
 
   #noteFault(fault: string, target: string): void {
@@ -370,12 +374,13 @@ class ChaosRun {
 
   /** A worker without lanes numbers its calls in the order in which it is told to make them. */
   async #answerTo(worker: Worker, ask: AskCommand): Promise<HistoryEvent> {
+    if (!this.#workers.has(worker)) throw new Error(proberHasEnded)
     worker.asked += 1
     const call = worker.callsFrom + worker.asked
-    const { promise, resolve } = Promise.withResolvers<HistoryEvent>()
-    this.#waiting.set(call, resolve)
+    const end = Promise.withResolvers<HistoryEvent>()
+    this.#waiting.set(call, end)
     worker.tell(ask)
-    return await promise
+    return await end.promise
   }
 }
 

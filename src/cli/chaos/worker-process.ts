@@ -4,7 +4,13 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import type { CrashPoint } from '../../verification/crash-points.ts'
 import type { HistoryEvent } from '../../verification/history.ts'
-import type { ChaosMode, Command, Said, WorkerOptions } from './protocol.ts'
+import {
+  type ChaosMode,
+  type Command,
+  type Said,
+  type WorkerOptions,
+  workerOptionsVariable,
+} from './protocol.ts'
 
 export class Worker {
   readonly name: string
@@ -23,8 +29,11 @@ export class Worker {
   ) {
     this.name = options.name
     this.callsFrom = options.callsFrom
-    const args = ['--disable-warning=ExperimentalWarning', workerFile, JSON.stringify(options)]
-    this.child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', workerFile], {
+      // Arguments can be read by every user of the machine, and the address has a password in it.
+      env: { ...process.env, [workerOptionsVariable]: JSON.stringify(options) },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
     this.child.stdin?.on('error', () => {})
     if (this.child.stdout === null) throw new Error('A worker has no output.')
     createInterface({ input: this.child.stdout }).on('line', (text) => {

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { writeSync } from 'node:fs'
 import { onEvent } from '../../engine/events.ts'
 import type { CrashPoint } from '../../verification/crash-points.ts'
-import type { HistoryEvent } from '../../verification/history.ts'
+import type { HistoryEvent, Unstamped } from '../../verification/history.ts'
 import { seededRandom } from '../../verification/random.ts'
 import {
   type ChaosMode,
@@ -15,6 +15,7 @@ import {
   principals,
   type Said,
   type WorkerOptions,
+  workerOptionsVariable,
 } from './protocol.ts'
 import { type Ask, codeOf, openShop } from './shop.ts'
 
@@ -27,7 +28,7 @@ const restMsMax = 30
 const slowPart = 0.15
 const slowMsMax = 300
 
-const options = JSON.parse(process.argv[2] ?? '') as WorkerOptions
+const options = JSON.parse(process.env[workerOptionsVariable] ?? '') as WorkerOptions
 const random = seededRandom(options.seed)
 let calls = options.callsFrom
 let ended = false
@@ -41,9 +42,7 @@ function say(said: Said): void {
   writeSync(1, `${JSON.stringify(said)}\n`)
 }
 
-type Unstamped<Event> = Event extends unknown ? Omit<Event, 'at'> : never
-
-function tell(mode: ChaosMode, event: Unstamped<HistoryEvent>): void {
+function tell(mode: ChaosMode, event: Unstamped): void {
   say({ say: 'event', mode, event: { at: machineTime(), ...event } as HistoryEvent })
 }
 

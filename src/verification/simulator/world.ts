@@ -3,7 +3,7 @@
  * times are equal. After each event the event loop takes one turn, so that every promise settles first and any
  * number of `await`s takes no time. A trace hash over all that happens tells whether two runs were the same.
  */
-import type { HistoryEvent } from '../history.ts'
+import type { HistoryEvent, Unstamped } from '../history.ts'
 import type { Fate } from './faults.ts'
 import type { Tape } from './tape.ts'
 
@@ -26,8 +26,6 @@ interface Pending {
   readonly run: () => void
   cancelled: boolean
 }
-
-type Unstamped<Event> = Event extends unknown ? Omit<Event, 'at'> : never
 
 /** Events after which a run has gone astray: the longest sound ones take a tenth. */
 const eventsMax = 6_000
@@ -79,7 +77,7 @@ export class World {
     }
   }
 
-  record(event: Unstamped<HistoryEvent>): void {
+  record(event: Unstamped): void {
     const stamped = { at: this.time, ...event } as HistoryEvent
     this.history.push(stamped)
     this.#mix(stamped.type.length * 31 + stamped.type.charCodeAt(0))
