@@ -84,7 +84,7 @@ class KeyCheck {
     }
   }
 
-  /** I5, I8, I13, I14, I15: single calls. */
+  /** I5, I8, I13, I14: single calls. */
   calls(): void {
     const { calls, effects } = this.#key
     const failed = new Set<number>()

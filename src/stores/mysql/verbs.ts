@@ -20,7 +20,7 @@ import type {
   Takeover,
   TakeoverReply,
 } from '../../core/store.ts'
-import { settledParts, phaseNumberOf } from '../sql/phases.ts'
+import { phaseNumberOf, settledParts } from '../sql/phases.ts'
 import type { Answer, Row, Run, Value } from './client.ts'
 import { fingerprintOctets, idOctets, idText, integer, nameOctets, recordOf, tokenOctets } from './rows.ts'
 import type { Statements } from './statements.ts'

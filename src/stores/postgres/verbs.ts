@@ -16,7 +16,7 @@ import type {
   Takeover,
   TakeoverReply,
 } from '../../core/store.ts'
-import { settledParts, phaseNumberOf } from '../sql/phases.ts'
+import { phaseNumberOf, settledParts } from '../sql/phases.ts'
 import type { Row } from './client.ts'
 import { fingerprintHex, idHex, recordOf, textHex, tokenHex } from './rows.ts'
 import type { ColumnedStatement, Statements } from './statements.ts'

@@ -18,7 +18,7 @@ import type {
 } from '../../core/store.ts'
 import type { SqliteTx } from './driver.ts'
 import { asStoreError, isOfItem } from './errors.ts'
-import { settledParts, phaseNumberOf } from '../sql/phases.ts'
+import { phaseNumberOf, settledParts } from '../sql/phases.ts'
 import { asRow, idOctets, recordOf } from './rows.ts'
 import { prepareStatements, type Statements } from './statements.ts'
 

@@ -92,11 +92,11 @@ export interface Rates {
   readonly request: readonly number[]
   readonly reply: readonly number[]
   readonly process: readonly number[]
-  /** Whether hosts have wrong clocks, and handlers fail. */
+  /** Whether hosts have wrong clocks. */
   readonly skewed: boolean
 }
 
-/** A handler, a queue or a host that is quiet is as likely as one that is not. */
+/** The rates of a seed; nearly half of them are zero, so that most faults are also met alone. */
 export function ratesOf(seed: number): Rates {
   const random = seededRandom(seed ^ 0x5eed)
   const rate = (most: number): number => (random() < 0.45 ? 0 : random() * random() * most)
@@ -136,7 +136,7 @@ function cumulative(groups: readonly (readonly unknown[])[], rates: readonly num
   return upTo
 }
 
-/** Never a fault, as far as weights go: for seeds that are drawn without one. */
+/** Weights of `choices` choices: the first one is the usual, the others share `rate` between them. */
 export function chanceOf(rate: number, choices: number): readonly number[] {
   return cumulative([[0], Array.from({ length: choices - 1 })], [rate])
 }

@@ -40,11 +40,6 @@ export class Tape {
     })
   }
 
-  /** As `made`, with what each was about. */
-  get named(): readonly { readonly name: string; readonly choice: number }[] {
-    return this.made.map((choice, at) => ({ name: this.names[at] ?? '', choice }))
-  }
-
   #make(name: string, options: number, draw: (random: SeededRandom) => number): number {
     const choice =
       this.#random === undefined
