@@ -12,6 +12,7 @@ import { runServiceChaos } from '../verification/service-chaos/index.ts'
 import { printable } from '../gateway/text.ts'
 import { type ChaosMode, type Dialect, modesOf } from './chaos/protocol.ts'
 import { runStoreChaos } from './chaos/run.ts'
+import { type DatabaseAddress, readDatabaseAddress, withoutPassword } from './database-address.ts'
 import { loadFirst } from './database-client.ts'
 import { exitCodes, failure, usageError } from './failure.ts'
 import { readFlags, type SwitchFlag, type TextFlag } from './flags.ts'
@@ -135,33 +136,19 @@ async function testStore(
   ] as const) {
     if (flags[name] !== undefined) throw usageError(`--${name} belongs to --url.`)
   }
-  const { dialect, place } = readStore(address)
+  const database = readDatabaseAddress('--store', address)
+  const { dialect } = database
   const modes = readModes(flags.modes, dialect)
   const { restart } = flags
   return await runStoreChaos({
     dialect,
-    address: place,
+    address: dialect === 'sqlite' ? database.file : database.url.href,
     seed,
     modes,
     goesOn: (done) => done < rounds,
     ...(restart === undefined ? {} : { restart: () => runCommand(restart) }),
     onProgress: ({ rounds: done, calls, fault }) => progress(done, rounds, calls, fault),
   })
-}
-
-function readStore(address: string): { readonly dialect: Dialect; readonly place: string } {
-  if (/^postgres(?:ql)?:\/\/./.test(address) && URL.canParse(address))
-    return { dialect: 'postgres', place: address }
-  if (/^(?:mysql|mariadb):\/\/./.test(address) && URL.canParse(address)) {
-    return { dialect: 'mysql', place: address.replace(/^mariadb:/, 'mysql:') }
-  }
-  const file = /^sqlite:(?:\/\/)?(.+)$/.exec(address)?.[1]
-  if (file === undefined || file === ':memory:') {
-    throw usageError(
-      '--store must be postgres://.., mysql://.. or sqlite:./file.db: several processes use it.',
-    )
-  }
-  return { dialect: 'sqlite', place: file }
 }
 
 function readModes(flag: string | undefined, dialect: Dialect): readonly ChaosMode[] {
@@ -230,7 +217,7 @@ function openLedger(address: string | undefined, query: string | undefined): Led
   }
   if (query === undefined)
     throw usageError('--ledger-query is missing: a statement with one row for each effect.')
-  return ofRows(readStore(address), query)
+  return ofRows(readDatabaseAddress('--ledger', address), query)
 }
 
 async function askLedger(url: string): Promise<readonly string[]> {
@@ -242,27 +229,27 @@ async function askLedger(url: string): Promise<readonly string[]> {
   return said.map((effect, at) => `${at + 1} ${typeof effect === 'string' ? effect : JSON.stringify(effect)}`)
 }
 
-function ofRows(
-  { dialect, place }: { readonly dialect: Dialect; readonly place: string },
-  query: string,
-): Ledger {
+function ofRows(database: DatabaseAddress, query: string): Ledger {
   const named = (rows: readonly unknown[]): string[] =>
     rows.map((row, at) => `${at + 1} ${JSON.stringify(row)}`)
-  switch (dialect) {
+  switch (database.dialect) {
     case 'postgres': {
-      const pool = new (loadFirst(['pg']).library.Pool)({ connectionString: place, max: 2 })
+      const pool = new (loadFirst(['pg']).library.Pool)({ connectionString: database.url.href, max: 2 })
       return { effects: async (key) => named((await pool.query(query, [key])).rows), close: () => pool.end() }
     }
     case 'mysql': {
-      const pool = loadFirst(['mysql2/promise']).library.createPool({ uri: place, connectionLimit: 2 })
+      const pool = loadFirst(['mysql2/promise']).library.createPool({
+        uri: database.url.href,
+        connectionLimit: 2,
+      })
       return { effects: async (key) => named((await pool.query(query, [key]))[0]), close: () => pool.end() }
     }
     case 'sqlite': {
-      const db = new DatabaseSync(place, { readOnly: true })
+      const db = new DatabaseSync(database.file, { readOnly: true })
       return { effects: async (key) => named(db.prepare(query).all(key)), close: async () => db.close() }
     }
     default:
-      return dialect satisfies never
+      return database satisfies never
   }
 }
 
@@ -360,11 +347,7 @@ async function asFailure<Value>(
   } catch (error) {
     if (isIdempotencyError(error, 'option-invalid')) throw usageError(error.message)
     if (!(error instanceof Error)) throw error
-    const secrets = [store, ledger].flatMap((address) => {
-      const password = URL.canParse(address) ? new URL(address).password : ''
-      return password === '' ? [] : [password, decodeURIComponent(password)]
-    })
-    error.message = secrets.reduce((text, secret) => text.replaceAll(secret, '***'), error.message)
+    error.message = [store, ledger].reduce(withoutPassword, error.message)
     throw error
   }
 }

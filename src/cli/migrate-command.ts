@@ -1,10 +1,10 @@
 /** `retrysafe migrate`, `retrysafe migrate status` and `retrysafe migrate export`. */
 import { existsSync } from 'node:fs'
 import { isIdempotencyError } from '../core/errors.ts'
-import { parseStore } from '../gateway/config.ts'
 import { mysqlMigrations, mysqlSchemaSql } from '../stores/mysql.ts'
 import { postgresMigrations, postgresSchemaSql } from '../stores/postgres.ts'
 import { sqliteMigrations, sqliteSchemaSql } from '../stores/sqlite.ts'
+import { readDatabaseAddress, withoutPassword } from './database-address.ts'
 import { loadFirst } from './database-client.ts'
 import { failure, usageError } from './failure.ts'
 import { readFlags, type SwitchFlag, type TextFlag } from './flags.ts'
@@ -38,7 +38,6 @@ export const exportFlags: Readonly<Record<'for' | 'dialect' | 'table', TextFlag>
 }
 
 const tableDefault = 'retrysafe_records'
-const addressCharactersMax = 4_096
 
 interface Steps {
   status(): Promise<{ readonly version: number; readonly latest: number }>
@@ -122,44 +121,21 @@ function shown(error: Error, address: string): Error {
   if (isIdempotencyError(error, 'option-invalid')) return usageError(error.message)
   const { cause } = error
   const lines = [error.message, ...(cause instanceof Error && cause.message !== '' ? [cause.message] : [])]
-  const { password = '' } = URL.canParse(address) ? new URL(address) : {}
-  const secrets = password === '' ? [] : [password, decodeURIComponent(password)]
-  return failure(
-    ...lines.map((line) => secrets.reduce((text, secret) => text.replaceAll(secret, '***'), line)),
-  )
+  return failure(...lines.map((line) => withoutPassword(line, address)))
 }
 
 async function openSteps(address: string, table: string): Promise<OpenedSteps> {
-  if (address.length > addressCharactersMax || address.includes('\0')) {
-    throw usageError('--store must be an address of at most 4,096 characters.')
+  const read = readDatabaseAddress('--store', address)
+  switch (read.dialect) {
+    case 'postgres':
+      return await openPostgres(read.url, table)
+    case 'mysql':
+      return await openMysql(read.url, table)
+    case 'sqlite':
+      return openSqlite(read.file, table)
+    default:
+      return read satisfies never
   }
-  if (/^postgres(?:ql)?:/.test(address)) return await openPostgres(checkedUrl(address), table)
-  if (/^(?:mysql|mariadb):/.test(address)) return await openMysql(checkedUrl(address), table)
-  const parsed = parseStore(address)
-  if ('rule' in parsed || parsed.kind === 'memory') {
-    throw usageError('--store must be postgres://.., mysql://.. or sqlite:./file.db.')
-  }
-  return openSqlite(parsed.file, table)
-}
-
-function checkedUrl(address: string): URL {
-  if (!URL.canParse(address) || new URL(address).hostname === '') {
-    throw usageError(
-      '--store must be a URL with a host, such as postgres://user:password@host:5432/database.',
-    )
-  }
-  const url = new URL(address)
-  if (![url.username, url.password, url.pathname].every(isEncoded)) {
-    throw usageError('--store holds a % without two hexadecimal digits: write %25 for it.')
-  }
-  if (url.searchParams.get('multipleStatements') === 'true') {
-    throw usageError('--store must not allow multipleStatements.')
-  }
-  return url
-}
-
-function isEncoded(part: string): boolean {
-  return !/%(?![0-9a-f]{2})/i.test(part)
 }
 
 async function openPostgres(url: URL, table: string): Promise<OpenedSteps> {

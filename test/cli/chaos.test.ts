@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { check, parseHistories } from '../../src/verification/index.ts'
 import { createIdempotency, memoryStore } from '../../src/index.ts'
 import { idempotent } from '../../src/http/node.ts'
 import { hasPostgres, postgresDatabase } from '../servers.ts'
@@ -56,9 +57,12 @@ describe('retrysafe chaos --store', () => {
     expect(output).toMatch(/duplicates \(I1\) +0/)
     expect(code).toBe(0)
     expect(readFileSync(join(folder, 'out/report.html'), 'utf8')).toContain('<svg')
-    const [header, first] = readFileSync(join(folder, 'out/history.jsonl'), 'utf8').split('\n')
-    expect(JSON.parse(header ?? '')).toMatchObject({ seed: 7, store: 'sqlite' })
-    expect(JSON.parse(first ?? '')).toHaveProperty('type')
+    const histories = parseHistories(readFileSync(join(folder, 'out/history.jsonl'), 'utf8'))
+    expect(histories.map(({ header }) => header.mode)).toEqual(['transaction', 'statement', 'hold', 'rerun'])
+    for (const history of histories) {
+      expect(history.header).toMatchObject({ seed: 7, store: 'sqlite' })
+      expect(check(history)).toMatchObject({ violations: [], counts: { calls: expect.any(Number) } })
+    }
     expect(existsSync(join(folder, 'own.db.elsewhere'))).toBe(false)
   })
 
@@ -113,7 +117,7 @@ describe('wrong use', () => {
     [[], 'Say what to test'],
     [['--store', 'sqlite:./a.db', '--url', 'http://localhost:1'], 'Say what to test'],
     [['--store', 'redis://localhost'], '--store must be postgres://'],
-    [['--store', 'sqlite::memory:'], 'several processes'],
+    [['--store', 'sqlite::memory:'], 'in memory ends with'],
     [['--store', 'sqlite:./a.db', '--modes', 'within'], '--modes has within'],
     [['--store', 'sqlite:./a.db', '--rounds', '0'], '--rounds must be a whole number'],
     [['--store', 'sqlite:./a.db', '--rounds', '1e9'], '--rounds must be a whole number'],

@@ -9,9 +9,9 @@ vi.setConfig({ testTimeout: 300_000 })
 const { postgres, mariadb } = inject('servers')
 const servers = { RETRYSAFE_POSTGRES_URL: postgres, RETRYSAFE_MARIADB_URL: mariadb }
 
-test.each(mutants)('$number: $name', async (mutant) => {
+test.for(mutants)('$number: $name', async (mutant, { skip }) => {
   const { caughtBy } = mutant
-  if (caughtBy.kind === 'tests' && caughtBy.server === 'postgres' && postgres === '') return
+  skip(caughtBy.kind === 'tests' && caughtBy.server === 'postgres' && postgres === '', 'no PostgreSQL')
   expect(await tryMutant(mutant, servers)).toMatchObject({ kind: 'caught' })
 })
 
