@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises'
 import express, { type RequestHandler } from 'express'
 import Fastify from 'fastify'
 import { getRequestListener } from '@hono/node-server'
-import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { Idempotency } from '../../src/engine/idempotency.ts'
 import { idempotent as idempotentExpress } from '../../src/http/express.ts'
 import { idempotency as idempotencyFastify } from '../../src/http/fastify.ts'
@@ -17,6 +17,7 @@ import { idempotent as idempotentFetch } from '../../src/http/fetch.ts'
 import { idempotent as idempotentNode } from '../../src/http/node.ts'
 import { recordResponse } from '../../src/http/node-recorder.ts'
 import { instance, post, type Served, serve } from './serving.ts'
+import { eventually } from '../eventually.ts'
 
 const body = '{"amount":100}'
 
@@ -127,7 +128,7 @@ describe('after the handler has begun', () => {
       }),
     )
     await sendAndLeave(port, begun.promise)
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await post(origin)).toMatchObject({ status: 201, replayed: true })
     })
     expect(runs).toBe(1)
@@ -151,7 +152,7 @@ describe('after the handler has begun', () => {
       }),
     )
     await sendAndLeave(port, begun.promise)
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const answer = await post(origin)
       expect([answer.status, answer.replayed, answer.body.length]).toEqual([201, true, 600_004])
     })
@@ -196,7 +197,7 @@ describe('after the handler has begun', () => {
         setImmediate(() => begun.resolve())
       })
       await sendAndLeave(port, begun.promise)
-      await vi.waitFor(() => expect(told).toEqual(['abandoned']))
+      await eventually(() => expect(told).toEqual(['abandoned']))
     },
   )
 
@@ -208,7 +209,7 @@ describe('after the handler has begun', () => {
       response.once('close', () => setTimeout(() => response.end('made'), 250))
     })
     await sendAndLeave(port, begun.promise)
-    await vi.waitFor(() => expect(told).toEqual(['settled 200 4']))
+    await eventually(() => expect(told).toEqual(['settled 200 4']))
   })
 
   test('a handler that goes on writing is not abandoned', async () => {
@@ -225,13 +226,13 @@ describe('after the handler has begun', () => {
       }, 5)
     })
     await sendAndLeave(port, begun.promise)
-    await vi.waitFor(() => expect(told).toEqual(['settled 200 41']))
+    await eventually(() => expect(told).toEqual(['settled 200 41']))
   })
 
   test('a handler whose attempt is over is abandoned, whatever it does', async () => {
     const begun = Promise.withResolvers<void>()
     const { told, port } = await record(() => begun.resolve(), true)
     await sendAndLeave(port, begun.promise)
-    await vi.waitFor(() => expect(told).toEqual(['abandoned']))
+    await eventually(() => expect(told).toEqual(['abandoned']))
   })
 })

@@ -11,6 +11,7 @@ import { idempotent as idempotentHono } from '../../src/http/hono.ts'
 import { idempotent as idempotentNode } from '../../src/http/node.ts'
 import type { Preset } from '../../src/http/options.ts'
 import { codeOf, instance, post, serve } from './serving.ts'
+import { eventually } from '../eventually.ts'
 
 const request = (): Request =>
   new Request('http://service/x', { method: 'POST', body: 'a', headers: { 'Idempotency-Key': 'k' } })
@@ -173,7 +174,7 @@ describe('an answer that breaks off', () => {
     await reader.read()
     await reader.cancel()
     expect(cancelled).toBe(true)
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const second = await handler(request())
       expect([second.status, await second.json()]).toMatchObject([409, { code: 'outcome-unknown' }])
     })
@@ -193,7 +194,7 @@ describe('an answer that breaks off', () => {
       return new Response(body, { status: 201 })
     })
     await ((await handler(request())).body as ReadableStream).cancel()
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const second = await handler(request())
       expect([second.status, await second.text()]).toEqual([201, 'abcd'])
     })

@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises'
 import { gunzipSync } from 'node:zlib'
 import compression from 'compression'
 import express, { type Express, type Request, type RequestHandler } from 'express'
-import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { StoreError } from '../../src/core/errors.ts'
 import type { IdempotencyStore } from '../../src/core/store.ts'
 import { createIdempotency, type Idempotency } from '../../src/engine/idempotency.ts'
@@ -19,6 +19,7 @@ import { idempotent as idempotentNode } from '../../src/http/node.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { openSocket, type Received, send, storeWith } from './raw-client.ts'
 import { instance, serve } from './serving.ts'
+import { eventually } from '../eventually.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'fidelity-'))
 const file = join(folder, 'receipt.txt')
@@ -274,12 +275,12 @@ describe('answers that are not kept whole', () => {
     )
     const { socket, text } = openSocket(port)
     socket.write('POST /x HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 0\r\n\r\n')
-    await vi.waitFor(() => expect(text()).toContain('data: 1\n\n'))
+    await eventually(() => expect(text()).toContain('data: 1\n\n'))
     finish()
-    await vi.waitFor(() => expect(text()).toMatch(/data: 2\n\n\r\n0\r\n\r\n$/))
+    await eventually(() => expect(text()).toMatch(/data: 2\n\n\r\n0\r\n\r\n$/))
     const again = openSocket(port)
     again.socket.write('POST /x HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 0\r\n\r\n')
-    await vi.waitFor(() => expect(again.text()).toMatch(/\r\n\r\n$/))
+    await eventually(() => expect(again.text()).toMatch(/\r\n\r\n$/))
     expect(again.text()).toMatch(/^HTTP\/1.1 200 /)
     expect(again.text()).toMatch(/Idempotency-Replay-Body: omitted\r\n/)
     expect(again.text()).not.toContain('data:')
@@ -379,7 +380,7 @@ describe('what a handler sees of its response', () => {
     )
     const answer = await send(port)
     expect(answer.body.toString()).toBe('abc')
-    await vi.waitFor(() => expect(called).toEqual(['first', 'second', 'end']))
+    await eventually(() => expect(called).toEqual(['first', 'second', 'end']))
   })
 
   test('finish is emitted, and only after the answer was settled', async () => {
@@ -399,7 +400,7 @@ describe('what a handler sees of its response', () => {
       }, on(store)),
     )
     await send(port)
-    await vi.waitFor(() => expect(events).toEqual(['settled', 'finish']))
+    await eventually(() => expect(events).toEqual(['settled', 'finish']))
   })
 
   test('a writer that waits for drain gets on', async () => {
@@ -493,7 +494,7 @@ describe('the answer waits for its record', () => {
     await send(port, { path: '/nowhere' })
     expect(text()).not.toMatch(whole)
     open()
-    await vi.waitFor(() => expect(text()).toMatch(whole))
+    await eventually(() => expect(text()).toMatch(whole))
   })
 
   test('a holder that lost its lease answers what the winner answered', async () => {
@@ -592,7 +593,7 @@ describe('the answer waits for its record', () => {
     socket.destroy()
     await left.promise
     goOn.resolve()
-    const answer = await vi.waitFor(async () => {
+    const answer = await eventually(async () => {
       const retried = await send(port)
       expect(retried.status).toBe(201)
       return retried

@@ -6,7 +6,7 @@ import { serve as serveHono } from '@hono/node-server'
 import express, { type RequestHandler } from 'express'
 import Fastify from 'fastify'
 import { Hono } from 'hono'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { idempotent, keepRawBody } from '../../src/http/express.ts'
 import { idempotency } from '../../src/http/fastify.ts'
 import { idempotent as idempotentFetch } from '../../src/http/fetch.ts'
@@ -14,6 +14,7 @@ import { idempotent as idempotentHono } from '../../src/http/hono.ts'
 import { idempotent as idempotentNode } from '../../src/http/node.ts'
 import { openSocket, type Received, type Sent, send } from './raw-client.ts'
 import { instance, serve } from './serving.ts'
+import { eventually } from '../eventually.ts'
 
 const anonymous = { principal: 'anonymous' } as const
 
@@ -208,9 +209,9 @@ describe('Expect: 100-continue', () => {
     app.post('/x', idempotent(instance(), anonymous), express.json(), echoParsed)
     const { socket, text } = openSocket(await continuing(app, handled))
     socket.write(`${head}Content-Length: 7\r\n\r\n`)
-    await vi.waitFor(() => expect(text()).toBe('HTTP/1.1 100 Continue\r\n\r\n'))
+    await eventually(() => expect(text()).toBe('HTTP/1.1 100 Continue\r\n\r\n'))
     socket.write('{"a":1}')
-    await vi.waitFor(() => expect(text()).toMatch(/HTTP\/1.1 200 OK[^]*\{"a":1\}$/))
+    await eventually(() => expect(text()).toMatch(/HTTP\/1.1 200 OK[^]*\{"a":1\}$/))
     expect(text().match(/100 Continue/g)).toHaveLength(1)
   })
 
@@ -223,7 +224,7 @@ describe('Expect: 100-continue', () => {
     })
     const { socket, text } = openSocket(await continuing(app, true))
     socket.write(`${head}Content-Length: 7\r\n\r\n`)
-    await vi.waitFor(() => expect(text()).toMatch(/^HTTP\/1.1 413 /))
+    await eventually(() => expect(text()).toMatch(/^HTTP\/1.1 413 /))
     expect(ran).toBe(0)
   })
 })
@@ -261,8 +262,8 @@ describe('two pipelined requests with one key', () => {
     )
     const { socket, text } = openSocket(port)
     socket.write(request + request)
-    await vi.waitFor(() => expect(text().match(/HTTP\/1.1 200 OK/g)).toHaveLength(2))
-    await vi.waitFor(() => expect(text().match(/\{"a":1\}/g)).toHaveLength(2))
+    await eventually(() => expect(text().match(/HTTP\/1.1 200 OK/g)).toHaveLength(2))
+    await eventually(() => expect(text().match(/\{"a":1\}/g)).toHaveLength(2))
     expect(text().match(/Idempotent-Replayed: true/g)).toHaveLength(1)
     expect(ran).toBe(1)
   })

@@ -4,7 +4,7 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, renameSync, rmSync, write
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { RecordId } from '../../src/core/record.ts'
 import {
   type SqliteDatabase,
@@ -14,6 +14,7 @@ import {
   sqliteStore,
 } from '../../src/stores/sqlite.ts'
 import { completion, newClaim, newId } from '../../src/verification/store-cases/context.ts'
+import { eventually } from '../eventually.ts'
 
 let folder: string
 let file: string
@@ -159,13 +160,11 @@ describe('a file that goes away under an open store', () => {
     const store = open()
     await store.claim([newClaim()])
     renameSync(`${file}${suffix}`, join(folder, 'moved'))
-    await vi.waitFor(
-      () =>
-        expect(store.claim([newClaim()])).rejects.toMatchObject({
-          code: 'store-failed',
-          failure: 'permanent',
-        }),
-      { timeout: 10_000 },
+    await eventually(() =>
+      expect(store.claim([newClaim()])).rejects.toMatchObject({
+        code: 'store-failed',
+        failure: 'permanent',
+      }),
     )
     await expect(store.read([newId()])).rejects.toMatchObject({ failure: 'permanent' })
     await expect(store.transaction(async () => ({ kind: 'commit', value: undefined }))).rejects.toMatchObject(
