@@ -2,11 +2,12 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import mysql from 'mysql2/promise'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { check, parseHistories } from '../../src/verification/index.ts'
 import { createIdempotency, memoryStore } from '../../src/index.ts'
 import { idempotent } from '../../src/http/node.ts'
-import { hasPostgres, postgresDatabase } from '../servers.ts'
+import { hasMariadb, hasPostgres, mariadbDatabase, postgresDatabase } from '../servers.ts'
 import { emptyFolder, run } from './program.ts'
 
 // A run starts processes, and pauses them.
@@ -83,6 +84,45 @@ describe('retrysafe chaos --store', () => {
     expect(rows).toEqual([])
   })
 })
+
+test.skipIf(!hasMariadb)(
+  'MariaDB without the right to make triggers: goes on, and says what is not checked',
+  async () => {
+    const address = new URL(await mariadbDatabase())
+    const root = await mysql.createConnection(address.href)
+    const name = `chaos_${process.pid}`
+    await root.query(`CREATE USER ${name}@'127.0.0.1' IDENTIFIED BY 'word'`)
+    onTestFinished(async () => {
+      await root.query(`DROP USER ${name}@'127.0.0.1'`)
+      await root.end()
+    })
+    await root.query(
+      `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP ON ${address.pathname.slice(1)}.* TO ${name}@'127.0.0.1'`,
+    )
+    address.username = name
+    address.password = 'word'
+    const { code, output } = await run(
+      process.cwd(),
+      ...[
+        'chaos',
+        '--store',
+        address.href,
+        '--rounds',
+        '2',
+        '--seed',
+        '7',
+        '--modes',
+        'transaction',
+        '--json',
+      ],
+    )
+    const [result] = JSON.parse(output) as { violations: unknown[]; checked: string[] }[]
+    expect(result?.violations).toEqual([])
+    expect(result?.checked).toContain('I1')
+    expect(result?.checked).not.toContain('I7')
+    expect(code).toBe(0)
+  },
+)
 
 describe('retrysafe chaos --url', () => {
   const faults = ['--rounds', '13', '--seed', '7']
