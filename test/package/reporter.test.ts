@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 const root = join(import.meta.dirname, '..', '..')
 const head = "import { beforeAll, describe, expect, it } from 'vitest'\n"
 
-describe('the last line of a test run', () => {
+describe('the last lines of a test run', () => {
   let folder: string
 
   beforeAll(() => {
@@ -32,7 +32,7 @@ describe('the last line of a test run', () => {
     return stdout.trimEnd().split('\n')
   }
 
-  it('counts what passed, failed and was skipped, with the reasons above it', () => {
+  it('name what failed, count what passed, failed and was skipped, and say why', () => {
     const lines = linesFor(`
       it('one', () => expect(1).toBe(1))
       it('two', () => expect(1).toBe(2))
@@ -41,10 +41,11 @@ describe('the last line of a test run', () => {
       it.skip('five [not applicable: needs a lease]', () => {})
       it.skip('six', () => {})
     `)
-    expect(lines.slice(-4)).toEqual([
+    expect(lines.slice(-5)).toEqual([
       'skipped 2, no such server: three, four',
       'skipped 1, not applicable: needs a lease: five',
       'skipped 1, no reason given: six',
+      'failed: planted.test.ts > two: expected 1 to be 2 // Object.is equality',
       '1 passed, 1 failed, 4 skipped',
     ])
   })
@@ -61,7 +62,9 @@ describe('the last line of a test run', () => {
       "it('a', () => { void Promise.reject(new Error('planted')) })",
       '1 passed, 1 failed, 0 skipped',
     ],
-  ])('counts an error in %s as a failure', (_, source, expected) => {
-    expect(linesFor(source).at(-1)).toBe(expected)
+  ])('count an error in %s as a failure, and name it', (_, source, expected) => {
+    const [failure, totals] = linesFor(source).slice(-2)
+    expect(failure).toMatch(/^failed: .*: planted$/)
+    expect(totals).toBe(expected)
   })
 })
