@@ -42,7 +42,7 @@ export const chaosFlags: Readonly<Record<TextFlagName, TextFlag>> & { readonly j
   },
   modes: {
     type: 'string',
-    description: 'Of a store: transaction,statement,within,hold,rerun (all that it has)',
+    description: 'Of a store: transaction,statement,within,hold,rerun,reconcile (all that it has)',
     valueHint: 'names',
   },
   url: { type: 'string', description: 'An HTTP service that takes idempotency keys', valueHint: 'url' },

@@ -59,7 +59,13 @@ describe('retrysafe chaos --store', () => {
     expect(code).toBe(0)
     expect(readFileSync(join(folder, 'out/report.html'), 'utf8')).toContain('<svg')
     const histories = parseHistories(readFileSync(join(folder, 'out/history.jsonl'), 'utf8'))
-    expect(histories.map(({ header }) => header.mode)).toEqual(['transaction', 'statement', 'hold', 'rerun'])
+    expect(histories.map(({ header }) => header.mode)).toEqual([
+      'transaction',
+      'statement',
+      'hold',
+      'rerun',
+      'reconcile',
+    ])
     for (const history of histories) {
       expect(history.header).toMatchObject({ seed: 7, store: 'sqlite' })
       expect(check(history)).toMatchObject({ violations: [], counts: { calls: expect.any(Number) } })

@@ -5,12 +5,15 @@ import type { HistoryEvent } from '../../verification/history.ts'
 export type Dialect = 'postgres' | 'mysql' | 'sqlite'
 
 /** How an effect and its record are kept together, or not. */
-export type ChaosMode = 'transaction' | 'statement' | 'within' | 'hold' | 'rerun'
+export type ChaosMode = 'transaction' | 'statement' | 'within' | LeaseMode
+
+/** Modes whose effect is elsewhere, by what `onUnknown` says. */
+export type LeaseMode = 'hold' | 'rerun' | 'reconcile'
 
 export const modesOf: Readonly<Record<Dialect, readonly ChaosMode[]>> = {
-  postgres: ['transaction', 'statement', 'within', 'hold', 'rerun'],
-  mysql: ['transaction', 'statement', 'within', 'hold', 'rerun'],
-  sqlite: ['transaction', 'statement', 'hold', 'rerun'],
+  postgres: ['transaction', 'statement', 'within', 'hold', 'rerun', 'reconcile'],
+  mysql: ['transaction', 'statement', 'within', 'hold', 'rerun', 'reconcile'],
+  sqlite: ['transaction', 'statement', 'hold', 'rerun', 'reconcile'],
 }
 
 /** Short, so that takeovers happen within a run. */
@@ -54,7 +57,7 @@ export interface AskCommand {
   readonly principal: string
   readonly key: string
   readonly request: string
-  /** How long the handler takes. Default 0. */
+  /** How long the handler takes, unless it is told to go on. Default 0. */
   readonly takesMs?: number
 }
 

@@ -57,6 +57,7 @@ export const promiseOf: Readonly<Record<ChaosMode, EffectPromise>> = {
   within: 'once',
   hold: 'held',
   rerun: 'rerun',
+  reconcile: 'reconciled',
 }
 
 const workerCount = 3

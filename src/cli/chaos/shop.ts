@@ -5,7 +5,7 @@ import { isIdempotencyError } from '../../core/errors.ts'
 import type { TransactionalStore } from '../../core/store.ts'
 import type { Attempt } from '../../engine/attempt.ts'
 import { createIdempotency } from '../../engine/idempotency.ts'
-import type { Operation } from '../../engine/operation.ts'
+import type { Operation, Reconciliation } from '../../engine/operation.ts'
 import { mysqlStore } from '../../stores/mysql.ts'
 import { postgresStore } from '../../stores/postgres.ts'
 import { sqliteStore } from '../../stores/sqlite.ts'
@@ -15,6 +15,7 @@ import {
   type ChaosMode,
   type Dialect,
   elsewhereOf,
+  type LeaseMode,
   leaseMs,
   machineTime,
   retentionMs,
@@ -34,6 +35,8 @@ export interface ShopEvents {
   reach(point: CrashPoint): Promise<void> | void
   starts(ask: Ask, token: string, fence: number): void
   stops(ask: Ask, token: string): void
+  /** The ledger was asked, and has the effect or not. */
+  reconciles(ask: Ask, adopted: boolean): void
 }
 
 export interface Shop {
@@ -56,10 +59,12 @@ const wait = 3_000
 /** What a shop needs of a client library. `Tx`: its handle of a connection with a transaction. */
 interface Library<Tx> {
   readonly store: TransactionalStore<Tx>
-  /** With this many values, in the dialect of the database. */
-  readonly insertText: string
+  /** Of the value at a place, which is counted from 1. */
+  placeholder(at: number): string
   /** Runs a statement in a transaction, or by itself. */
   run(tx: Tx | undefined, text: string, values: readonly unknown[]): Promise<unknown>
+  /** Asks where the effects of lease mode are. */
+  rows(text: string, values: readonly unknown[]): Promise<readonly Record<string, unknown>[]>
   /** Opens a transaction of the user's own, commits when `work` resolves, and gives up the connection otherwise. */
   transaction?<Value>(work: (tx: Tx) => Promise<Value>): Promise<Value>
   end(): Promise<void>
@@ -86,7 +91,7 @@ function shopOf<Tx>(library: Library<Tx>, events: ShopEvents): Shop {
   const policy = { lease: leaseMs, retention: retentionMs, wait } as const
   const store = withCrashPoints(library.store, events.reach)
   const idem = createIdempotency({ store, ...policy, sweep: '5s' })
-  const { insertText } = library
+  const insertText = insertOf(library.placeholder)
 
   const handle = async (ask: Ask, tx: Tx | undefined, token: string, fence: number): Promise<string> => {
     events.starts(ask, token, fence)
@@ -98,17 +103,27 @@ function shopOf<Tx>(library: Library<Tx>, events: ShopEvents): Shop {
     await events.reach('handler returns')
     return valueOf(ask, value)
   }
-  const lease = (onUnknown: 'hold' | 'rerun'): Operation<Ask, string> =>
-    idem.operation(onUnknown, { ...leaseOptions, onUnknown, fingerprint }, (ask: Ask, run) =>
+  const reconcile = async (ask: Ask): Promise<Reconciliation<string>> => {
+    const { mode, principal, key } = ask
+    const [found] = await library.rows(findOf(library.placeholder), [mode, principal, key])
+    events.reconciles(ask, found !== undefined)
+    if (found === undefined) return { kind: 'not-applied' }
+    return { kind: 'applied', value: valueOf(ask, String(found['effect'])) }
+  }
+  const lease = (onUnknown: LeaseMode): Operation<Ask, string> =>
+    idem.operation(
+      onUnknown,
+      { ...leaseOptions, onUnknown, fingerprint, ...(onUnknown === 'reconcile' ? { reconcile } : {}) },
       // The attempt itself: its token tells whose effect a row is.
-      handle(ask, undefined, (run as Attempt).token, run.fence),
+      (ask: Ask, run) => handle(ask, undefined, (run as Attempt).token, run.fence),
     )
-  const operations: Readonly<Record<'transaction' | 'hold' | 'rerun', Operation<Ask, string>>> = {
+  const operations: Readonly<Record<'transaction' | LeaseMode, Operation<Ask, string>>> = {
     transaction: idem.transaction('transaction', { fingerprint }, (ask: Ask, { tx, fence }) =>
       handle(ask, tx, '', fence),
     ),
     hold: lease('hold'),
     rerun: lease('rerun'),
+    reconcile: lease('reconcile'),
   }
   const statement = idem.statement<Ask, { effect: string }>(
     'statement',
@@ -125,6 +140,7 @@ function shopOf<Tx>(library: Library<Tx>, events: ShopEvents): Shop {
         case 'transaction':
         case 'hold':
         case 'rerun':
+        case 'reconcile':
           return await operations[mode].run(call)
         case 'statement': {
           const { value, replayed } = await statement.run(call)
@@ -184,14 +200,21 @@ function insertOf(placeholder: (at: number) => string): string {
   return `INSERT INTO ${tables.ledger} (${ledgerColumns.join(', ')}) VALUES (${values})`
 }
 
+function findOf(placeholder: (at: number) => string): string {
+  const [mode, principal, name] = [1, 2, 3].map(placeholder)
+  return `SELECT effect FROM ${tables.ledger}
+    WHERE mode = ${mode} AND principal = ${principal} AND name = ${name} ORDER BY happened LIMIT 1`
+}
+
 function onPostgres(address: string): Library<any> {
   const { library: pg } = loadFirst(['pg'])
   const pool = new pg.Pool({ connectionString: address, max: poolMax, connectionTimeoutMillis: connectMs })
   pool.on('error', ignore)
   return {
     store: postgresStore({ pool, table: tables.records }),
-    insertText: insertOf((at) => `$${at}`),
+    placeholder: (at) => `$${at}`,
     run: async (tx, text, values) => await (tx ?? pool).query(text, [...values]),
+    rows: async (text, values) => (await pool.query(text, [...values])).rows,
     async transaction(work) {
       const client = await pool.connect()
       let sound = false
@@ -217,8 +240,9 @@ function onMysql(address: string): Library<any> {
   const pool = mysql.createPool({ uri: address, connectionLimit: poolMax, connectTimeout: connectMs })
   return {
     store: mysqlStore({ pool, table: tables.records }),
-    insertText: insertOf(() => '?'),
+    placeholder: () => '?',
     run: async (tx, text, values) => await (tx ?? pool).query(text, [...values]),
+    rows: async (text, values) => (await pool.query(text, [...values]))[0],
     async transaction(work) {
       const connection = await pool.getConnection()
       let sound = false
@@ -244,8 +268,10 @@ function onSqlite(file: string): Library<any> {
   elsewhere.exec('PRAGMA busy_timeout = 3000')
   return {
     store: sqliteStore({ file, table: tables.records }),
-    insertText: insertOf(() => '?'),
+    placeholder: () => '?',
     run: async (tx, text, values) => (tx ?? elsewhere).prepare(text).run(...values),
+    rows: async (text, values) =>
+      elsewhere.prepare(text).all(...(values as string[])) as { effect: string }[],
     end: async () => elsewhere.close(),
   }
 }

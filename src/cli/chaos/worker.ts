@@ -35,7 +35,8 @@ let ended = false
 let armed: CrashPoint | undefined
 /** Of the call that it was told to make last. */
 let takesMs = 0
-let go: PromiseWithResolvers<void> | undefined
+/** Until it is told to go on the next time. */
+let goes = Promise.withResolvers<void>()
 
 /** Written at once: what comes after it may be the end of this process. */
 function say(said: Said): void {
@@ -47,7 +48,7 @@ function tell(mode: ChaosMode, event: Unstamped): void {
 }
 
 async function takeTime(): Promise<void> {
-  if (takesMs > 0) await pause(takesMs)
+  if (takesMs > 0) await Promise.race([pause(takesMs), goes.promise])
   else if (options.lanes > 0 && random() < slowPart) await pause(random() * slowMsMax)
 }
 
@@ -55,9 +56,13 @@ async function reach(point: CrashPoint): Promise<void> {
   if (point === 'in handler') await takeTime()
   if (point !== armed) return
   armed = undefined
-  go = Promise.withResolvers()
   say({ say: 'at', point })
-  await go.promise
+  await goes.promise
+}
+
+function goOn(): void {
+  goes.resolve()
+  goes = Promise.withResolvers()
 }
 
 const shop = openShop(options.dialect, options.address, {
@@ -66,6 +71,8 @@ const shop = openShop(options.dialect, options.address, {
     tell(mode, { type: 'start', call, process: options.name, principal, key, request, token, fence })
   },
   stops: ({ mode, call }, token) => tell(mode, { type: 'stop', call, token }),
+  reconciles: ({ mode, call, principal, key }, adopted) =>
+    tell(mode, { type: 'reconcile', principal, key, call, adopted }),
 })
 onEvent('unknown-commit', ({ applied, operation }) =>
   tell(operation as ChaosMode, { type: 'unknown-commit', applied }),
@@ -92,7 +99,7 @@ async function ask(given: Omit<Ask, 'call'>): Promise<void> {
 /** What nothing came of, for certain. In lease mode a handler may have had its effect before its lease was lost. */
 function isFail(mode: ChaosMode, code: string): boolean {
   if (code === 'store-unavailable' || code === 'key-reused') return true
-  if (mode === 'hold' || mode === 'rerun') return false
+  if (mode === 'hold' || mode === 'rerun' || mode === 'reconcile') return false
   return code === 'not-applied' || code === 'in-progress' || code === 'retry-transaction'
 }
 
@@ -119,7 +126,7 @@ createInterface({ input: process.stdin })
         armed = command.point
         break
       case 'go':
-        go?.resolve()
+        goOn()
         break
       case 'ask':
         takesMs = command.takesMs ?? 0
@@ -128,7 +135,7 @@ createInterface({ input: process.stdin })
       case 'end':
         ended = true
         armed = undefined
-        go?.resolve()
+        goOn()
         if (options.lanes === 0) void shop.close().then(() => process.exit(0))
         break
       default:
