@@ -131,7 +131,7 @@ export class ReferenceLayer {
       const reply = await this.#runHandler(record, handler)
       if (has('completion-gap')) {
         this.#records.delete(id)
-        await delay(150)
+        await delay(400)
       }
       if (this.#keeps(reply, call)) {
         record.phase = record.phase === 'unknown' ? 'unknown' : 'completed'
