@@ -100,9 +100,8 @@ function rowOf(each: Case, concurrency: number, samples: ReadonlyMap<Case, reado
     floor: each.floor,
     concurrency,
     medianPerSecond: rounded(median(own.map(({ perSecond }) => perSecond)), 0),
-    ratioToFloor: rounded(
+    ratioToFloor: ratio(
       median(own.map(({ perSecond }, round) => perSecond / (floor[round]?.perSecond ?? Number.NaN))),
-      2,
     ),
     p50Ms: rounded(median(sorted.map((latencies) => quantile(latencies, 0.5))), 3),
     p99Ms: rounded(median(sorted.map((latencies) => quantile(latencies, 0.99))), 3),
@@ -146,6 +145,11 @@ export function median(values: readonly number[]): number {
 /** Of values in ascending order; `NaN` where there are none. */
 export function quantile(sorted: readonly number[], fraction: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * fraction))] ?? Number.NaN
+}
+
+/** With three significant digits, so that a small one is not none. */
+export function ratio(value: number): number {
+  return Number(value.toPrecision(3))
 }
 
 export function rounded(value: number, digits: number): number {

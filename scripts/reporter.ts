@@ -1,6 +1,6 @@
 /**
- * The test runner's usual output, then the skipped tests by reason, the failed ones, and one plain line of totals. With
- * `RETRYSAFE_TOTALS_FILE` set it writes totals and skips there instead, for the script that adds them up.
+ * The test runner's usual output, then the skipped tests by reason, the failed ones, and one plain line of totals.
+ * With `RETRYSAFE_TOTALS_FILE` set it writes all that there instead, for the script that adds it up.
  */
 import { writeFileSync } from 'node:fs'
 import { DefaultReporter, type SerializedError, type TestModule, type TestRunEndReason } from 'vitest/node'

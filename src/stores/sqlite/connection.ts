@@ -45,8 +45,8 @@ export async function openConnection(
 }
 
 /**
- * Brings the schema up to date. Also when there is nothing to migrate, a file that cannot be written shows here and not at
- * the first verb.
+ * Brings the schema up to date. Also when there is nothing to migrate, a file that cannot be written shows here
+ * and not at the first verb.
  *
  * @throws SchemaMismatchError when the schema is newer than this release; the driver's errors
  */
