@@ -22,7 +22,7 @@ test('what failed while the machine stood still is tried again', async () => {
 
 test('what goes on failing has failed', async () => {
   const failing = whileTimeIsKept(async () => {
-    standStill(200)
+    standStill(300)
     await delay(30)
     throw new Error('wrong')
   })
