@@ -32,7 +32,7 @@ export const units: Readonly<Record<'stores' | 'http', readonly string[]>> = {
 }
 
 /** Folders of `stores` that are no store and that every store may use. */
-export const sharedInStores: readonly string[] = ['sql']
+export const sharedInStores: readonly string[] = ['sql', 'scan']
 
 /** Rooms whose third-party imports the build bundles into `dist`; elsewhere only types may be imported. */
 export const bundledRooms: readonly string[] = ['gateway', 'console', 'cli']

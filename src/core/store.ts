@@ -30,6 +30,11 @@ export interface StoreCapabilities {
   readonly outcomeBytesMax: number
   /** Coarseness of expiry, in milliseconds. */
   readonly expiryGranularityMs: number
+  /**
+   * What is past goes by itself in time (Redis, DynamoDB), so that no process needs to sweep: a sweep would walk
+   * the whole store. It still turns completed records into tombstones when it is asked to. Default `false`.
+   */
+  readonly expiresByItself?: boolean
 }
 
 /** Asks for the running record of `id`. */

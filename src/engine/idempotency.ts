@@ -61,7 +61,10 @@ export interface IdempotencyOptions<Store extends IdempotencyStore = Idempotency
    * store can confirm a guess. Changing it makes earlier keys new.
    */
   readonly secret?: string | Uint8Array
-  /** How often this process sweeps the store, or `false` to leave that to others. Default `'1m'`. */
+  /**
+   * How often this process sweeps the store, or `false` to leave that to others. Default `'1m'`, and `false` where
+   * the store's records expire by themselves (Redis, DynamoDB).
+   */
   readonly sweep?: Duration | false
   /** Stored outcomes are compressed (zstd) where that saves something. `false`: never. Default: from 2,048 bytes. */
   readonly compression?: CompressionOptions | false
@@ -203,9 +206,9 @@ export function createIdempotency<Tx>(
   const machinery = createMachinery(store, namespace, runtime, () => closing !== undefined, seal)
   const flights: Flights = new Map()
   const principalTags = new Map<string, string>()
-  const sweepEveryMs =
-    options.sweep === false ? undefined : toMilliseconds('sweep', options.sweep ?? '1m', { min: 1_000 })
-  const sweeper = sweepEveryMs === undefined ? undefined : startSweeper(store, runtime, sweepEveryMs)
+  const { sweep = store.capabilities.expiresByItself === true ? false : '1m' } = options
+  const sweeper =
+    sweep === false ? undefined : startSweeper(store, runtime, toMilliseconds('sweep', sweep, { min: 1_000 }))
   let closing: Promise<void> | undefined
 
   function callOf(
