@@ -1,5 +1,5 @@
 /**
- * Real database servers for tests and benches. An address in the environment wins; else what the machine has is
+ * Real servers for tests and benches. An address in the environment wins; else what the machine has is
  * started; else, as root on Debian, it is installed first. Each server has a folder and a port of its own, keeps
  * its durable defaults, and goes with the process that started it.
  *
@@ -9,15 +9,16 @@ import { pathToFileURL } from 'node:url'
 import { startMariadb } from './servers/mariadb.ts'
 import { startPostgres } from './servers/postgres.ts'
 import type { RunningServer } from './servers/process.ts'
+import { startRedis, startRedisCluster } from './servers/redis.ts'
 
 export type { RunningServer } from './servers/process.ts'
 export { startMariadb } from './servers/mariadb.ts'
 export { startPgbouncer } from './servers/pgbouncer.ts'
 export { startPostgres } from './servers/postgres.ts'
 
-export type ServerName = 'postgres' | 'mariadb'
+export type ServerName = 'postgres' | 'mariadb' | 'redis' | 'redis_cluster'
 
-export const serverNames: readonly ServerName[] = ['postgres', 'mariadb']
+export const serverNames: readonly ServerName[] = ['postgres', 'mariadb', 'redis', 'redis_cluster']
 
 /** A server that tests may use, or why there is none. */
 export type Provided =
@@ -27,6 +28,8 @@ export type Provided =
 const starters: Readonly<Record<ServerName, () => Promise<RunningServer>>> = {
   postgres: startPostgres,
   mariadb: startMariadb,
+  redis: startRedis,
+  redis_cluster: startRedisCluster,
 }
 
 /**

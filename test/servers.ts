@@ -6,6 +6,17 @@ import { inject } from 'vitest'
 
 export const hasPostgres: boolean = inject('servers').postgres !== ''
 export const hasMariadb: boolean = inject('servers').mariadb !== ''
+export const hasRedis: boolean = inject('servers').redis !== ''
+
+/** The address of the server that all test files share: each test takes a prefix of its own. */
+export const redisUrl: string = inject('servers').redis
+/** The address of one node of three. */
+export const redisClusterUrl: string = inject('servers').redis_cluster
+
+/** A prefix that no other test has. */
+export function newPrefix(): string {
+  return `${newName()}:`
+}
 
 const newName = (): string => `test_${randomUUID().replaceAll('-', '').slice(0, 16)}`
 

@@ -1,0 +1,20 @@
+import { describe, test } from 'vitest'
+import { storeConformance } from '../../src/verification/index.ts'
+import { hasRedis } from '../servers.ts'
+import { openRedisStore, redisClients } from './redis-clients.ts'
+
+describe.runIf(hasRedis)('redis', () => {
+  for (const library of Object.keys(redisClients)) {
+    storeConformance({
+      name: `redis on ${library}`,
+      // They wait for short times more than they work.
+      test: test.concurrent,
+      joinsTransaction: false,
+      advance: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+      async open() {
+        const { store, close } = await openRedisStore(library)
+        return { store, dispose: close }
+      },
+    })
+  }
+})
