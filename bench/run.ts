@@ -10,6 +10,7 @@ import { question as hotKey } from './hot-key.ts'
 import { question as http } from './http.ts'
 import { question as memory } from './memory.ts'
 import { question as postgres } from './postgres.ts'
+import { question as redis } from './redis.ts'
 import { question as retention } from './retention.ts'
 import { describeMachine, type Pace, type Question, type Row } from './rounds.ts'
 import { question as sqlite } from './sqlite.ts'
@@ -17,6 +18,7 @@ import { question as sqlite } from './sqlite.ts'
 const questions: Readonly<Record<string, Question>> = {
   sqlite,
   postgres,
+  redis,
   dbos,
   'hot-key': hotKey,
   retention,
