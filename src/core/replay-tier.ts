@@ -46,8 +46,8 @@ export interface ReplayTier {
    */
   put(entries: readonly TieredRecord[]): Promise<void>
   /**
-   * As `get`, at once: only where entries are in this process' memory, so that they come back as the very objects
-   * that were put. `check` is not looked at then.
+   * As `get`, at once: only where entries are in this process' memory, so that nothing can have damaged
+   * them: `check` is not looked at then, and `get` is not called.
    */
   recall?(id: RecordId): TieredRecord | undefined
   /** Ends what the tier opened. */

@@ -12,7 +12,7 @@
  * - **A verb rejects as a whole only with `StoreError`**, whose `failure` says whether it may have been applied.
  */
 import type { StoreError } from './errors.ts'
-import type { Fingerprint, IdempotencyRecord, Phase, RecordId } from './record.ts'
+import type { CompletedRecord, Fingerprint, IdempotencyRecord, Phase, RecordId } from './record.ts'
 import type { SqlTransaction } from './sql.ts'
 
 export interface StoreCapabilities {
@@ -152,6 +152,13 @@ export interface RecordVerbs {
   read(ids: readonly RecordId[]): Promise<Replies<IdempotencyRecord | undefined>>
 }
 
+/** A completed record that a store has in this process. */
+export interface Recalled {
+  /** The store's clock in milliseconds, or a little later. */
+  readonly now: number
+  readonly record: CompletedRecord
+}
+
 export interface IdempotencyStore extends RecordVerbs, AsyncDisposable {
   /** For people and metrics, such as `sqlite`. */
   readonly name: string
@@ -164,6 +171,12 @@ export interface IdempotencyStore extends RecordVerbs, AsyncDisposable {
    */
   sweep(limit: number): Promise<SweepReply>
   list(query: ListQuery): Promise<ListPage>
+  /**
+   * The completed record of `id`, where this process has it and it is still retained; answered without I/O and
+   * without a promise, and never wrong about what the other verbs would find. `undefined` tells nothing. It never
+   * throws.
+   */
+  recall?(id: RecordId): Recalled | undefined
   /** Ends what the store opened. Later verbs reject with `ClosedError`. */
   close(): Promise<void>
 }

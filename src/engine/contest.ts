@@ -5,7 +5,7 @@
 import { StoreError } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { IdempotencyRecord, RecordId } from '../core/record.ts'
-import type { Claim, RecordVerbs } from '../core/store.ts'
+import type { Claim, IdempotencyStore, RecordVerbs } from '../core/store.ts'
 import { type Claimer, decide, type OnUnknown } from '../core/transitions.ts'
 import type { NotRun } from './attempt.ts'
 import type { Answer, Coalescer } from './coalescer.ts'
@@ -92,6 +92,26 @@ export async function contest(
     }
   }
   return { kind: 'in-progress', leaseLeftMs: claim.leaseMs, token: found.record?.token ?? '' }
+}
+
+/**
+ * The answer that the store has in this process, without I/O: a replay or a mismatch. Everything else is left to the
+ * contest, which asks the store itself.
+ *
+ * @throws UnreadableOutcomeError
+ */
+export function recall(
+  store: IdempotencyStore,
+  claimer: Omit<Claimer, 'token'> & { readonly id: RecordId },
+  seal: OutcomeSeal,
+): Extract<ContestEnd, { kind: 'replay' | 'mismatch' }> | undefined {
+  const found = store.recall?.(claimer.id)
+  if (found === undefined) return undefined
+  const decision = decide(found.record, { ...claimer, token: '' }, found.now)
+  if (decision.kind === 'replay') {
+    return { kind: 'replay', outcome: seal.open(claimer.id, decision.record.outcome) }
+  }
+  return decision.kind === 'mismatch' ? decision : undefined
 }
 
 /** How soon a duplicate should ask again: within a second, and not after the lease has run out. */

@@ -1,5 +1,5 @@
 /**
- * One call for one key, as a loop: join this process's flight of the key if there is one, otherwise lead; where
+ * One call for one key, as a loop: take the answer that the store has in this process, join this process's flight of the key if there is one, otherwise lead; where
  * the key is in progress and the policy allows waiting, wait for a change and go round again. Lease mode and
  * transaction mode differ only in what a leader does.
  */
@@ -15,7 +15,7 @@ import {
   takeOff,
 } from './flights.ts'
 import type { Machinery } from './machinery.ts'
-import { retryAfterMs } from './contest.ts'
+import { recall, retryAfterMs } from './contest.ts'
 import type { Policy } from './policy.ts'
 import { waitersPerKeyMax } from './waiters.ts'
 
@@ -54,16 +54,27 @@ export async function goRounds<Led extends { readonly kind: string }>(
   call: Call,
   lead: Lead<Led>,
 ): Promise<Led | NotRun> {
-  const { clock } = call.machinery.runtime
-  const waitUntil = clock.monotonic() + call.policy.waitMs
+  let waitUntil: number | undefined
   for (;;) {
     if (call.machinery.isClosed()) throw new ClosedError('instance')
     call.signal?.throwIfAborted()
+    const recalled = recallOwn(call)
+    if (recalled !== undefined) return recalled
+    waitUntil ??= call.machinery.runtime.clock.monotonic() + call.policy.waitMs
     const flight = call.flights.get(call.identity.id)
     const end =
       flight === undefined ? await leadRound(call, lead, waitUntil) : await join(call, flight, waitUntil)
     if (end !== again) return end
   }
+}
+
+/** Before anything is sent, and before a transaction is opened. */
+function recallOwn({ machinery, identity, fingerprint, policy }: Call): NotRun | undefined {
+  const { store, seal } = machinery
+  if (store.recall === undefined) return undefined
+  const end = recall(store, { id: identity.id, fingerprint, onUnknown: policy.onUnknown }, seal)
+  if (end !== undefined) reportNotRun(identity, end)
+  return end
 }
 
 async function leadRound<Led extends { readonly kind: string }>(
