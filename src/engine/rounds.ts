@@ -1,7 +1,7 @@
 /**
- * One call for one key, as a loop: take the answer that the store has in this process, join this process's flight of the key if there is one, otherwise lead; where
- * the key is in progress and the policy allows waiting, wait for a change and go round again. Lease mode and
- * transaction mode differ only in what a leader does.
+ * One call for one key, as a loop: take the answer that the store has in this process, join this process's flight of
+ * the key if there is one, otherwise lead; where the key is in progress and the policy allows waiting, wait for a
+ * change and go round again. Lease mode and transaction mode differ only in what a leader does.
  */
 import { ClosedError } from '../core/errors.ts'
 import type { Fingerprint, RecordId } from '../core/record.ts'

@@ -13,7 +13,7 @@
  *   rolled back.
  */
 import { type Duration, toMilliseconds } from '../core/duration.ts'
-import { InvalidOptionError, StoreError } from '../core/errors.ts'
+import { ClosedError, InvalidOptionError, StoreError } from '../core/errors.ts'
 import { refuseUnknownOptions } from '../core/options.ts'
 import type { CompletedRecord, IdempotencyRecord, RecordId } from '../core/record.ts'
 import type { ReplayTier, TieredRecord } from '../core/replay-tier.ts'
@@ -45,6 +45,7 @@ import { Attempts } from './tiered/attempts.ts'
 import { DurableClock } from './tiered/durable-clock.ts'
 import { checkOf } from './tiered/entries.ts'
 import { GuardedTier } from './tiered/guarded-tier.ts'
+import { Replaced } from './tiered/replaced.ts'
 
 export type { ReplayTier, TieredRecord } from '../core/replay-tier.ts'
 export { lruReplayTier, type LruReplayTierOptions } from './tiered/lru.ts'
@@ -101,7 +102,7 @@ export function tieredStore(options: TieredStoreOptions): IdempotencyStore {
   const guarded = tiers.map(
     (tier) => new GuardedTier(tier, { clock, timers, getMsMax, onError: onFastError }),
   )
-  const name = [...tiers, durable].map((part) => part.name).join('+')
+  const name = [...tiers, durable].map((part) => part.name).join('-')
   const parts: Parts = { name, tiers: guarded, clock: new DurableClock(clock), confirmAfterMs }
   return joinsTransaction(durable)
     ? new TransactionalTieredStore(durable, parts)
@@ -135,6 +136,9 @@ class TieredStore<Durable extends IdempotencyStore> implements IdempotencyStore 
   readonly #near: readonly GuardedTier[]
   readonly #confirmAfterMs: number
   readonly #attempts = new Attempts()
+  readonly #replaced = new Replaced()
+  #lookUps = 0
+  readonly #noLookUps = Promise.withResolvers<void>()
   #closed = false
 
   constructor(durable: Durable, { name, tiers, clock, confirmAfterMs }: Parts) {
@@ -150,32 +154,25 @@ class TieredStore<Durable extends IdempotencyStore> implements IdempotencyStore 
     if (this.#near.length > 0) this.recall = (id) => this.#recall(id)
   }
 
-  async claim(claims: readonly Claim[]): Promise<Replies<ClaimReply>> {
-    const known = await this.#lookUp(claims.map(({ id }) => id))
-    const rest = claims.filter((_, at) => known[at] === undefined)
-    if (rest.length === claims.length) return await this.#claimDurably(claims)
-    const found = (record: CompletedRecord): ClaimReply => ({ kind: 'found', record })
-    if (rest.length === 0) return { now: this.clock.atMost(), replies: known.map((record) => found(record!)) }
-    let answer: Replies<ClaimReply>
-    try {
-      answer = await this.#claimDurably(rest)
-    } catch (error) {
-      if (!(error instanceof StoreError)) throw error
-      answer = { now: this.clock.atMost(), replies: rest.map(() => ({ kind: 'failed', error })) }
-    }
-    // One `now` judges all of a reply.
-    if (!areRetained(known, answer.now)) return await this.#claimDurably(claims)
-    return merged(known, answer, found)
+  claim(claims: readonly Claim[]): Promise<Replies<ClaimReply>> {
+    const ids = claims.map(({ id }) => id)
+    return this.#withKnown(ids, (known) => this.#claimRest(claims, known))
   }
 
   async supersede(takeovers: readonly Takeover[]): Promise<Replies<TakeoverReply>> {
-    return await this.#heard(
+    this.#checkOpen()
+    const replaced = takeovers.filter(({ seenPhase }) => seenPhase === 'completed')
+    for (const { claim } of replaced) this.#replaced.note(claim.id)
+    const answer = await this.#heard(
       () => this.durable.supersede(takeovers),
       (reply) => (reply.kind === 'refused' ? reply.record : undefined),
     )
+    for (const { claim } of replaced) this.#replaced.note(claim.id, answer.now)
+    return answer
   }
 
   async renew(renewals: readonly Renewal[]): Promise<Replies<RenewalReply>> {
+    this.#checkOpen()
     return await this.#heard(
       () => this.durable.renew(renewals),
       () => undefined,
@@ -183,6 +180,7 @@ class TieredStore<Durable extends IdempotencyStore> implements IdempotencyStore 
   }
 
   async settle(settlements: readonly Settlement[]): Promise<Replies<SettlementReply>> {
+    this.#checkOpen()
     return await this.#heard(
       () => this.durable.settle(settlements),
       (reply, at, now) => {
@@ -193,14 +191,8 @@ class TieredStore<Durable extends IdempotencyStore> implements IdempotencyStore 
     )
   }
 
-  async read(ids: readonly RecordId[]): Promise<Replies<IdempotencyRecord | undefined>> {
-    const known = await this.#lookUp(ids)
-    const rest = ids.filter((_, at) => known[at] === undefined)
-    if (rest.length === ids.length) return await this.#readDurably(ids)
-    if (rest.length === 0) return { now: this.clock.atMost(), replies: known }
-    const answer = await this.#readDurably(rest)
-    if (!areRetained(known, answer.now)) return await this.#readDurably(ids)
-    return merged(known, answer, (record) => record)
+  read(ids: readonly RecordId[]): Promise<Replies<IdempotencyRecord | undefined>> {
+    return this.#withKnown(ids, (known) => this.#readRest(ids, known))
   }
 
   sweep(limit: number): Promise<SweepReply> {
@@ -213,6 +205,8 @@ class TieredStore<Durable extends IdempotencyStore> implements IdempotencyStore 
 
   async close(): Promise<void> {
     this.#closed = true
+    // What was asked before is still answered; fast tiers take no longer than `fastMsMax`.
+    if (this.#lookUps > 0) await this.#noLookUps.promise
     await Promise.all([this.durable.close(), ...this.#tiers.map((tier) => tier.close())])
   }
 
@@ -224,6 +218,52 @@ class TieredStore<Durable extends IdempotencyStore> implements IdempotencyStore 
   protected remember(records: readonly (IdempotencyRecord | undefined)[], seenAt: number): void {
     const completed = records.filter((record) => record?.phase === 'completed')
     if (completed.length > 0) this.#put(this.#tiers, completed, seenAt)
+  }
+
+  /** Asks the tiers, then begins to ask the durable store. A store that is closed meanwhile waits until then. */
+  async #withKnown<Answer>(
+    ids: readonly RecordId[],
+    askRest: (known: readonly (CompletedRecord | undefined)[]) => Promise<Answer>,
+  ): Promise<Answer> {
+    this.#checkOpen()
+    this.#lookUps++
+    let answer: Promise<Answer>
+    try {
+      answer = askRest(await this.#lookUp(ids))
+    } finally {
+      this.#lookUps--
+      if (this.#closed && this.#lookUps === 0) this.#noLookUps.resolve()
+    }
+    return await answer
+  }
+
+  async #claimRest(
+    claims: readonly Claim[],
+    known: readonly (CompletedRecord | undefined)[],
+  ): Promise<Replies<ClaimReply>> {
+    const rest = claims.filter((_, at) => known[at] === undefined)
+    if (rest.length === claims.length) return await this.#claimDurably(claims)
+    let answer: Replies<ClaimReply> = { now: this.clock.atMost(), replies: [] }
+    try {
+      if (rest.length > 0) answer = await this.#claimDurably(rest)
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error
+      answer = { now: answer.now, replies: rest.map(() => ({ kind: 'failed', error })) }
+    }
+    // One `now` judges all of a reply.
+    if (!areRetained(known, answer.now)) return await this.#claimDurably(claims)
+    return merged(known, answer, (record) => ({ kind: 'found', record }))
+  }
+
+  async #readRest(
+    ids: readonly RecordId[],
+    known: readonly (CompletedRecord | undefined)[],
+  ): Promise<Replies<IdempotencyRecord | undefined>> {
+    const rest = ids.filter((_, at) => known[at] === undefined)
+    if (rest.length === ids.length) return await this.#readDurably(ids)
+    const answer = rest.length > 0 ? await this.#readDurably(rest) : { now: this.clock.atMost(), replies: [] }
+    if (!areRetained(known, answer.now)) return await this.#readDurably(ids)
+    return merged(known, answer, (record) => record)
   }
 
   #claimDurably(claims: readonly Claim[]): Promise<Replies<ClaimReply>> {
@@ -269,10 +309,14 @@ class TieredStore<Durable extends IdempotencyStore> implements IdempotencyStore 
     return undefined
   }
 
+  #checkOpen(): void {
+    if (this.#closed) throw new ClosedError('store')
+  }
+
   /** What the tiers may answer, each record at the place of its id. */
   async #lookUp(ids: readonly RecordId[]): Promise<readonly (CompletedRecord | undefined)[]> {
     const found: (CompletedRecord | undefined)[] = ids.map(() => undefined)
-    if (this.#closed || Number.isNaN(this.clock.atMost())) return found
+    if (Number.isNaN(this.clock.atMost())) return found
     for (const [depth, tier] of this.#tiers.entries()) {
       const missing = [...ids.keys()].filter((at) => found[at] === undefined)
       if (missing.length === 0) break
@@ -289,6 +333,7 @@ class TieredStore<Durable extends IdempotencyStore> implements IdempotencyStore 
   }
 
   #mayAnswer({ record, seenAt }: TieredRecord, now: number): boolean {
+    if (this.#replaced.covers(record.id, seenAt)) return false
     return now < record.retainUntil && seenAt <= now && now - seenAt < this.#confirmAfterMs
   }
 

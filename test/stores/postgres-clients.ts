@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import postgres from 'postgres'
 import { afterAll, test } from 'vitest'
+import type { TransactionalStore } from '../../src/core/store.ts'
 import { type PostgresStore, postgresStore } from '../../src/stores/postgres.ts'
 import { type BusinessWrites, storeConformance, type StoreUnderTest } from '../../src/verification/index.ts'
 
@@ -10,7 +11,7 @@ export const passes = (ms: number): Promise<void> => new Promise((resolve) => se
 
 /** One way to run the business statements of the suite on a client library. */
 export interface Client {
-  readonly store: PostgresStore<unknown>
+  readonly store: TransactionalStore<unknown>
   on(tx: unknown, text: string, values?: unknown[]): Promise<readonly unknown[]>
   read(text: string): Promise<readonly unknown[]>
   begin(): Promise<{ tx: unknown; end(how: 'COMMIT' | 'ROLLBACK'): Promise<void> }>
@@ -38,18 +39,23 @@ export const names = (): { business: string; table: string } => {
   return { business: `orders_${end}`, table: `records_${end}` }
 }
 
-export function conformanceOfPg(url: string): void {
+/** `over`: what stands in front of the store, such as fast tiers. */
+export function conformanceOfPg(
+  url: string,
+  name = 'postgres on pg',
+  over: (store: TransactionalStore<unknown>) => TransactionalStore<unknown> = (store) => store,
+): void {
   const pool = new pg.Pool({ connectionString: url, max: 10 })
   afterAll(() => pool.end())
   storeConformance({
-    name: 'postgres on pg',
+    name,
     test,
     joinsTransaction: true,
     advance: passes,
     open: async () => {
       const { business, table } = names()
       const client: Client = {
-        store: postgresStore({ pool, table }) as PostgresStore<unknown>,
+        store: over(postgresStore({ pool, table }) as PostgresStore<unknown>),
         on: async (tx, text, values) => (await (tx as pg.PoolClient).query(text, values)).rows,
         read: async (text) => (await pool.query(text)).rows,
         async begin() {
