@@ -38,6 +38,8 @@ export {
   simulate,
   type SimulatedRun,
   type SimulateOptions,
+  type SimTier,
+  type SimTierTools,
 } from './simulator/index.ts'
 export {
   type BusinessWrites,

@@ -3,12 +3,15 @@ import type { Violation } from '../violations.ts'
 import { requiredSights, type Sight } from '../sights.ts'
 import { type SimModeName, simModes } from './modes.ts'
 import { simulate } from './simulate.ts'
+import type { SimTier } from './tier.ts'
 
 export interface ExploreOptions {
   readonly mode: SimModeName
   /** The first seed. Default 1. */
   readonly from?: number
   readonly seeds: number
+  /** As for `simulate`. */
+  readonly tier?: () => SimTier
   /** Asked after each seed. Default: goes on to the end. */
   goesOn?(found: number): boolean
 }
@@ -35,14 +38,14 @@ export interface Exploration {
  * const { found, neverReached } = await explore({ mode: 'hold', seeds: 20_000 })
  */
 export async function explore(options: ExploreOptions): Promise<Exploration> {
-  const { mode, from = 1, seeds, goesOn = () => true } = options
+  const { mode, from = 1, seeds, tier, goesOn = () => true } = options
   const found: { seed: number; violations: readonly Violation[] }[] = []
   const sights: Record<string, number> = {}
   let [calls, events, virtualMs, done] = [0, 0, 0, 0]
   const startedAt = performance.now()
   while (done < seeds && goesOn(found.length)) {
     const seed = from + done
-    const run = await simulate({ mode, seed })
+    const run = await simulate(tier === undefined ? { mode, seed } : { mode, seed, tier })
     done += 1
     calls += run.calls
     events += run.events

@@ -3,6 +3,7 @@
  * into the ledger, takes its time, and fails sometimes.
  */
 import { isIdempotencyError, StoreError } from '../../core/errors.ts'
+import type { TransactionalStore } from '../../core/store.ts'
 import type { Attempt } from '../../engine/attempt.ts'
 import { createIdempotency, type Idempotency } from '../../engine/idempotency.ts'
 import type { Operation, OperationOptions, Reconciliation } from '../../engine/operation.ts'
@@ -71,6 +72,7 @@ export class SimShop {
   constructor(
     world: World,
     store: SimStore,
+    front: TransactionalStore<SimTransaction>,
     network: Network,
     service: SimService,
     process: SimProcess,
@@ -85,7 +87,7 @@ export class SimShop {
     const { leaseMs, retentionMs, tombstoneMs, waitMs, sweeps, mode } = settings
     this.#idem = createIdempotency(
       {
-        store,
+        store: front,
         lease: leaseMs,
         retention: retentionMs,
         tombstone: tombstoneMs,

@@ -16,6 +16,7 @@ import { SimService } from './service.ts'
 import { type Ask, CallError, type ShopSettings, SimShop } from './shop.ts'
 import { SimStore } from './store.ts'
 import { type Decisions, Tape } from './tape.ts'
+import { type SimTier, tierTools } from './tier.ts'
 import { World } from './world.ts'
 
 export interface SimulateOptions {
@@ -29,6 +30,11 @@ export interface SimulateOptions {
   readonly decisions?: readonly number[] | ((index: number, name: string) => number)
   /** Keeps what happened as lines for people, and the names of decisions. Default `false`. */
   readonly story?: boolean
+  /**
+   * Puts a store of yours in front of the simulated one. Called once for the run, so that what its processes share is
+   * made there; what it returns is called for each process. Default: nothing is in front.
+   */
+  readonly tier?: () => SimTier
 }
 
 export interface SimulatedRun {
@@ -78,7 +84,13 @@ const requestChances = chanceOf(0.12, 2)
  */
 export async function simulate(options: SimulateOptions): Promise<SimulatedRun> {
   const { mode: modeName, seed, story = false } = options
-  const run = new Run(simModes[modeName], seed, new Tape(decisionsOf(options), story), story)
+  const run = new Run(
+    simModes[modeName],
+    seed,
+    new Tape(decisionsOf(options), story),
+    story,
+    options.tier?.(),
+  )
   const { world, settings } = run
   // Events are of the whole process, so that one run goes at a time.
   const unsubscribe = onEvent('unknown-commit', ({ applied }) =>
@@ -128,13 +140,15 @@ class Run {
   readonly #database: SimDatabase
   readonly #network: Network
   readonly #service: SimService
+  readonly #tier: SimTier | undefined
   readonly #nodes: Node[] = []
   readonly #asked = new Map<string, Ask[]>()
   readonly #unanswered = new Set<number>()
   #clients = 0
   #isClosing = false
 
-  constructor(mode: SimMode, seed: number, tape: Tape, story: boolean) {
+  constructor(mode: SimMode, seed: number, tape: Tape, story: boolean, tier: SimTier | undefined) {
+    this.#tier = tier
     this.world = new World(tape, story)
     this.#tape = tape
     this.#rates = ratesOf(seed)
@@ -174,7 +188,8 @@ class Run {
     const { world } = this
     const process = new SimProcess(world, name, this.#rates, this.#random, this.#tokens)
     const store = new SimStore(world, this.#database, this.#network, process)
-    const shop = new SimShop(world, store, this.#network, this.#service, process, this.settings)
+    const front = this.#tier?.(store, tierTools(world, this.#network, process)) ?? store
+    const shop = new SimShop(world, store, front, this.#network, this.#service, process, this.settings)
     const node: Node = { process, store, shop, pending: new Set() }
     this.#nodes.push(node)
     process.onCrash = () => {
