@@ -4,7 +4,7 @@
  *
  * I1   an effect takes place once, or as often as the promise allows
  * I2   nothing that anybody was told is lost
- * I3   all answers of a key are equal, within its retention
+ * I3   all answers of a key are equal, within its retention, and none is given after it
  * I4   nobody gets the answer of another principal
  * I5   an answer belongs to the request that was sent, and a mismatch is only told where there was another request
  * I6   after the faults every key comes to an end

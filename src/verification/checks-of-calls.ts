@@ -1,6 +1,6 @@
 /** What must hold for each key, its answers and its effects: I1 to I6, I8, I13 to I16. */
 import type { Invariant, Violation } from './violations.ts'
-import type { EffectEvent, HistoryHeader } from './history.ts'
+import type { EffectEvent, HistoryHeader, InvokeEvent } from './history.ts'
 import type { AttemptStory, CallStory, KeyStory, Stories } from './stories.ts'
 
 export function callViolations(header: HistoryHeader, stories: Stories): Violation[] {
@@ -69,7 +69,12 @@ class KeyCheck {
       const effect = this.#stories.effects.get(name ?? '')
       if (effect === undefined || (this.#lost.has(effect.effect) && !forgotten)) {
         this.#say('I2', `call ${call} was told ${name}, which is not in the ledger`)
-      } else told.set(effect.effect, effect)
+      } else {
+        told.set(effect.effect, effect)
+        if (this.#isToldTooLate(invoke, effect)) {
+          this.#say('I3', `call ${call} was told ${name} after its retention`)
+        }
+      }
     }
     if (forgotten) return
     const windows = this.#inWindows([...told.values()])
@@ -165,6 +170,24 @@ class KeyCheck {
     }
   }
 
+  /** Whether the retention of all that the key was completed with was over when the call began. */
+  #isToldTooLate(invoke: InvokeEvent & { readonly at: number }, { token }: EffectEvent): boolean {
+    const { storeAheadMs, attempts } = this.#stories
+    const record = attempts.get(token)?.record
+    if (storeAheadMs === undefined || record === undefined) return false
+    const now = invoke.at + storeAheadMs
+    const completed = [...attempts.values()].filter(
+      (attempt) => attempt.record === record && attempt.settledTo === 'completed',
+    )
+    const isOver =
+      completed.length > 0 &&
+      completed.every(
+        ({ settledAt = Number.POSITIVE_INFINITY }) => now >= settledAt + this.#header.retentionMs,
+      )
+    // A duplicate shares what an earlier call of its process is told.
+    return isOver && !this.#key.calls.some((other) => isUnderWay(other, invoke))
+  }
+
   /** Effects by retention: a key may take effect anew when its outcome is kept no more. */
   #inWindows(effects: readonly EffectEvent[]): EffectEvent[][] {
     const { attempts } = this.#stories
@@ -218,4 +241,10 @@ class KeyCheck {
     const { principal, key } = this.#key
     this.#violations.push({ invariant, says, principal, key })
   }
+}
+
+/** Whether a call was under way in the same process when another one began. */
+function isUnderWay({ call, invoke, end }: CallStory, begun: InvokeEvent & { readonly at: number }): boolean {
+  if (call === begun.call || invoke.process !== begun.process || invoke.at > begun.at) return false
+  return end === undefined || end.at >= begun.at
 }

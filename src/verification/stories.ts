@@ -65,6 +65,8 @@ export interface Stories {
   /** When each process was crashed or paused. */
   readonly disturbed: ReadonlyMap<string, readonly number[]>
   readonly storeClockJumped: boolean
+  /** How far the store's clock is ahead of the history's, at least; `undefined` where that is not told. */
+  readonly storeAheadMs: number | undefined
   readonly quietAt: number
   readonly leftOver: readonly string[]
   readonly exceeded: readonly string[]
@@ -82,6 +84,7 @@ export function storiesOf({ events }: History): Stories {
   const ownClaims: Timed<OwnClaimEvent>[] = []
   const disturbed = new Map<string, number[]>()
   let storeClockJumped = false
+  let storeAheadMs = Number.POSITIVE_INFINITY
   let quietAt = Number.POSITIVE_INFINITY
   let leftOver: readonly string[] = []
   let exceeded: readonly string[] = []
@@ -113,6 +116,7 @@ export function storiesOf({ events }: History): Stories {
         break
       }
       case 'start':
+        if (event.now !== undefined) storeAheadMs = Math.min(storeAheadMs, event.now - event.at)
         keyOf(event.principal, event.key).starts.push(event)
         break
       case 'effect':
@@ -168,6 +172,7 @@ export function storiesOf({ events }: History): Stories {
     ownClaims,
     disturbed,
     storeClockJumped,
+    storeAheadMs: storeClockJumped || storeAheadMs === Number.POSITIVE_INFINITY ? undefined : storeAheadMs,
     quietAt,
     leftOver,
     exceeded,
