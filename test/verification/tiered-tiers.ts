@@ -78,7 +78,8 @@ function damaged(kept: Kept | undefined): TieredRecord | undefined {
   if (kept === undefined) return undefined
   const entry = structuredClone({ ...kept.entry, leftMs: 1_000 })
   const { outcome } = entry.record
-  outcome[outcome.length - 1] = (outcome.at(-1) ?? 0) ^ 1
+  // The last character of a value, so that it reads well all the same.
+  outcome[outcome.length - 2] = (outcome.at(-2) ?? 0) ^ 1
   return entry
 }
 
