@@ -3,7 +3,8 @@ import { UnreadableOutcomeError } from './errors.ts'
 
 /**
  * A synchronous digest of 32 octets, as base64url text (43 characters): SHA-256, or HMAC-SHA-256 where a secret
- * is set. Text, because that is what is stored and compared, and the platform writes it fastest.
+ * is set. Text, because that is what is stored and compared, and the platform writes it fastest. It must not keep
+ * what it is given.
  */
 export type Digest = (data: Uint8Array) => string
 
@@ -19,13 +20,37 @@ const shortTextCharacters = 96
  * carry, is written as its own three octets instead of U+FFFD.
  *
  * @example
- * digest(lengthPrefixed(['record', namespace, principal, operation, key]))
+ * lengthPrefixed(['a', 'bc']) // 0 0 0 1 97 0 0 0 2 98 99
  */
 export function lengthPrefixed(parts: readonly (string | Uint8Array)[]): Uint8Array {
+  const bytes = new Uint8Array(bytesMaxOf(parts))
+  return bytes.subarray(0, writeParts(parts, bytes))
+}
+
+/** Every call makes two digests of a few dozen octets: to allocate these takes longer than the digest. */
+const shared = new Uint8Array(2_048)
+
+/**
+ * The digest of `lengthPrefixed(parts)`. What the digest function is given is its own only until it returns.
+ *
+ * @example
+ * digestOf(digest, ['record', namespace, principal, operation, key])
+ */
+export function digestOf(digest: Digest, parts: readonly (string | Uint8Array)[]): string {
+  if (bytesMaxOf(parts) > shared.length) return digest(lengthPrefixed(parts))
+  return digest(shared.subarray(0, writeParts(parts, shared)))
+}
+
+/** Room that is enough, without looking at the characters. */
+function bytesMaxOf(parts: readonly (string | Uint8Array)[]): number {
   let bytesMax = 0
   for (const part of parts)
     bytesMax += prefixBytes + (typeof part === 'string' ? part.length * 3 : part.length)
-  const bytes = new Uint8Array(bytesMax)
+  return bytesMax
+}
+
+/** Returns where the last part ends. */
+function writeParts(parts: readonly (string | Uint8Array)[], bytes: Uint8Array): number {
   let at = 0
   for (const part of parts) {
     const start = at + prefixBytes
@@ -42,7 +67,7 @@ export function lengthPrefixed(parts: readonly (string | Uint8Array)[]): Uint8Ar
     bytes[at + 3] = length
     at = start + length
   }
-  return bytes.subarray(0, at)
+  return at
 }
 
 /** UTF-8 of a text; lone surrogates keep their own three octets, so that different texts stay different. */
@@ -147,7 +172,7 @@ export function fromBase64Url(text: string): Uint8Array {
  * only keys or requests that the same caller chose. Half the octets are half the index in every store.
  *
  * @example
- * first128Bits(digest(lengthPrefixed(['record', namespace, principal, operation, key])))
+ * first128Bits(digestOf(digest, ['record', namespace, principal, operation, key]))
  */
 export function first128Bits(digestText: string): string {
   const last = sextetOf[digestText.charCodeAt(21)] ?? 0

@@ -1,8 +1,8 @@
 /**
- * One sequence of octets for all equal values that a program passes as input. Types stay apart (`1`, `'1'`,
- * `1n`), every piece of varying length follows its length, so that different values give different octets.
+ * One text for all equal values that a program passes as input. Types stay apart (`1`, `'1'`, `1n`), every piece of
+ * varying length follows its length, so that different values give different texts.
  */
-import { textBytes, toBase64Url } from './bytes.ts'
+import { toBase64Url } from './bytes.ts'
 
 /** Where the value holds something that cannot be compared, as a path such as `$.items[3].price`. */
 export interface UnsupportedValue {
@@ -14,7 +14,7 @@ const nodesMax = 1_000_000
 const pathNameCharactersMax = 40
 
 /**
- * The canonical octets of a value.
+ * The canonical text of a value.
  *
  * Compared: null, undefined, booleans, numbers (NaN, the infinities and -0 are values of their own), bigints,
  * strings (no Unicode normalisation), dates, `Uint8Array` and `ArrayBuffer`, arrays (in order), maps, sets and
@@ -25,11 +25,11 @@ const pathNameCharactersMax = 40
  * than a million values. Getters and `toJSON` are the caller's code: what they throw is thrown on.
  *
  * @example
- * canonicalValue({ b: 1, a: [2] }) // the octets of canonicalValue({ a: [2], b: 1 })
+ * canonicalValue({ b: 1, a: [2] }) // the text of canonicalValue({ a: [2], b: 1 })
  */
-export function canonicalValue(value: unknown): Uint8Array | UnsupportedValue {
+export function canonicalValue(value: unknown): string | UnsupportedValue {
   const written = new Writer().value(value, 0)
-  return typeof written === 'string' ? textBytes(written) : { unsupported: `$${written.reverse().join('')}` }
+  return typeof written === 'string' ? written : { unsupported: `$${written.reverse().join('')}` }
 }
 
 /** Steps from the unsupported value up to the root. */

@@ -5,7 +5,7 @@
  * (`json`, `parts`, `octets`, `none`, `value`), so that no two readings can give one fingerprint. A change to
  * anything below needs a new version number: stored fingerprints are compared as text.
  */
-import { type Digest, first128Bits, lengthPrefixed } from './bytes.ts'
+import { type Digest, digestOf, first128Bits } from './bytes.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { canonicalValue } from './canonical-value.ts'
 import { isJson, isUtf8, type MediaType, mediaTypeText, parseMediaType } from './media-type.ts'
@@ -82,7 +82,7 @@ export function parsedBodyFingerprint(
   const head = headParts(request, mediaType)
   if (options?.body === 'none') return made(fingerprintOf(digest, [...head, 'none']))
   const body = canonicalValue(request.body)
-  if (!(body instanceof Uint8Array)) return { kind: 'unsupported', path: body.unsupported }
+  if (typeof body !== 'string') return { kind: 'unsupported', path: body.unsupported }
   return made(fingerprintOf(digest, [...head, 'value', body]))
 }
 
@@ -94,7 +94,7 @@ export function parsedBodyFingerprint(
  */
 export function valueFingerprint(digest: Digest, operation: string, value: unknown): ValueFingerprint {
   const content = canonicalValue(value)
-  if (!(content instanceof Uint8Array)) return { kind: 'unsupported', path: content.unsupported }
+  if (typeof content !== 'string') return { kind: 'unsupported', path: content.unsupported }
   return made(fingerprintOf(digest, ['operation', operation, content]))
 }
 
@@ -105,7 +105,7 @@ function made(fingerprint: Fingerprint): ValueFingerprint {
 type Parts = (string | Uint8Array)[]
 
 function fingerprintOf(digest: Digest, parts: Parts): Fingerprint {
-  return `${version}.${first128Bits(digest(lengthPrefixed(['fingerprint', version, ...parts])))}` as Fingerprint
+  return `${version}.${first128Bits(digestOf(digest, ['fingerprint', version, ...parts]))}` as Fingerprint
 }
 
 function headParts(request: RequestHead, mediaType: MediaType | undefined): Parts {

@@ -79,27 +79,26 @@ function tagged(type: string, content?: unknown): Record<string, unknown> {
   return { [tag]: content === undefined ? [type] : [type, content] }
 }
 
+/** Puts values in the place of tags, inside what JSON.parse just made: nobody else has seen that. */
 function fromJson(json: unknown, depth: number): unknown {
-  if (depth > 2 * depthMax) throw new UnreadableOutcomeError('its value is nested too deep')
   if (typeof json !== 'object' || json === null) return json
-  if (Array.isArray(json)) return json.map((item) => fromJson(item, depth + 1))
+  if (depth > 2 * depthMax) throw new UnreadableOutcomeError('its value is nested too deep')
+  if (Array.isArray(json)) {
+    for (let at = 0; at < json.length; at++) json[at] = fromJson(json[at], depth + 1)
+    return json
+  }
   const members = json as Record<string, unknown>
   if (Object.hasOwn(members, tag)) return untag(members[tag], depth)
   return membersFromJson(members, depth)
 }
 
 function membersFromJson(members: Record<string, unknown>, depth: number): Record<string, unknown> {
-  const value: Record<string, unknown> = {}
-  for (const [name, member] of Object.entries(members)) {
-    // Plain assignment would set the prototype for the name __proto__.
-    Object.defineProperty(value, name, {
-      value: fromJson(member, depth + 1),
-      writable: true,
-      enumerable: true,
-      configurable: true,
-    })
+  // All of them are own members, so that this also sets the one that is named __proto__.
+  for (const name of Object.keys(members)) {
+    const member = members[name]
+    if (typeof member === 'object') members[name] = fromJson(member, depth + 1)
   }
-  return value
+  return members
 }
 
 function untag(content: unknown, depth: number): unknown {

@@ -1,5 +1,5 @@
 /** Who asks and for what: the part of a record's identity that is not the key. */
-import { type Digest, first128Bits, lengthPrefixed } from './bytes.ts'
+import { type Digest, digestOf, first128Bits } from './bytes.ts'
 import { InvalidPrincipalError } from './errors.ts'
 import type { RecordId } from './record.ts'
 
@@ -25,12 +25,12 @@ const principalCharactersMax = 1024
  */
 export function recordId(digest: Digest, scope: Scope, key: string): RecordId {
   const { namespace, principal, operation } = scope
-  return first128Bits(digest(lengthPrefixed(['record', namespace, principal, operation, key]))) as RecordId
+  return first128Bits(digestOf(digest, ['record', namespace, principal, operation, key])) as RecordId
 }
 
 /** A short digest of namespace and principal (12 characters, 72 bits), to find one principal's records. */
 export function principalTag(digest: Digest, namespace: string, principal: string): string {
-  return digest(lengthPrefixed(['principal', namespace, principal])).slice(0, tagCharacters)
+  return digestOf(digest, ['principal', namespace, principal]).slice(0, tagCharacters)
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The instance: one store, one set of defaults, and the operations made from them. */
 import type { Digest } from '../core/bytes.ts'
-import { lengthPrefixed } from '../core/bytes.ts'
+import { digestOf } from '../core/bytes.ts'
 import type { Duration } from '../core/duration.ts'
 import { toMilliseconds } from '../core/duration.ts'
 import { InvalidOptionError, MalformedKeyError, UnsupportedInputError } from '../core/errors.ts'
@@ -420,7 +420,7 @@ function createMachinery(
     keeper: createLeaseKeeper(coalescer, clock, timers),
     waiters: createWaiters(coalescer, timers, random),
     seal,
-    downstreamKey: (id, name) => digest(lengthPrefixed(['downstream', id, name])),
+    downstreamKey: (id, name) => digestOf(digest, ['downstream', id, name]),
   }
 }
 

@@ -156,8 +156,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/scope.ts',
-        find: "digest(lengthPrefixed(['record', namespace, principal, operation, key]))",
-        replace: "digest(lengthPrefixed(['record', namespace, operation, key]))",
+        find: "digestOf(digest, ['record', namespace, principal, operation, key])",
+        replace: "digestOf(digest, ['record', namespace, operation, key])",
       },
     ],
     caughtBy: inMode('transaction'),
