@@ -90,12 +90,15 @@ export function tieredStore(options: TieredStoreOptions): IdempotencyStore {
   refuseUnknownOptions('tieredStore', options, optionNames)
   const { fast, durable, onFastError = () => {}, clock = hostClock, timers = hostTimers } = options
   const { confirmAfter = confirmAfterDefault, fastMsMax = fastMsMaxDefault } = options
-  const tiers: readonly ReplayTier[] = 'get' in fast ? [fast] : fast
-  if (tiers.length === 0 || tiers.some((tier) => typeof tier.get !== 'function')) {
+  const tiers = [fast].flat() as readonly ReplayTier[]
+  if (tiers.length === 0 || tiers.some((tier) => typeof tier?.get !== 'function')) {
     throw new InvalidOptionError('fast', 'must be a tier, such as lruReplayTier(), or a list of tiers')
   }
-  if (typeof durable !== 'object' || typeof durable.claim !== 'function') {
+  if (typeof durable?.claim !== 'function') {
     throw new InvalidOptionError('durable', 'must be a store, such as postgresStore(..)')
+  }
+  if (typeof onFastError !== 'function') {
+    throw new InvalidOptionError('onFastError', 'must be a function', onFastError)
   }
   const getMsMax = toMilliseconds('fastMsMax', fastMsMax, { min: 1 })
   const confirmAfterMs = toMilliseconds('confirmAfter', confirmAfter, { min: 1 })

@@ -192,6 +192,11 @@ describe('the tiered store', () => {
   test('checks its options', () => {
     const durable = memoryStore()
     expect(() => tieredStore({ fast: [], durable })).toThrow('fast')
+    expect(() => tieredStore({ durable } as never)).toThrow('fast')
+    expect(() => tieredStore({ fast: lruReplayTier() } as never)).toThrow('durable')
+    expect(() => tieredStore({ fast: lruReplayTier(), durable, onFastError: 1 } as never)).toThrow(
+      'onFastError',
+    )
     expect(() => tieredStore({ fast: lruReplayTier(), durable: {} as IdempotencyStore })).toThrow('durable')
     expect(() => tieredStore({ fast: lruReplayTier(), durable, fastMsMax: 0 })).toThrow('fastMsMax')
     expect(() => tieredStore({ fast: lruReplayTier(), durable, slow: 1 } as never)).toThrow('slow')
