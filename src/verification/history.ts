@@ -139,7 +139,7 @@ export interface OwnClaimEvent {
   readonly type: 'own-claim'
   readonly process: string
   readonly token: string
-  /** `seen`: an answer showed that the claim is live; `given back`: a settle was sent. */
+  /** `seen`: an answer showed that the claim is live; `given back`: a settle was sent, or a renewal found it lost. */
   readonly what: 'seen' | 'given back'
 }
 

@@ -117,13 +117,17 @@ export class SimStore implements TransactionalStore<SimTransaction> {
       'renew',
       renewals.map(({ id }) => id),
       () => this.database.renew(renewals),
-    )
+    ).then((answer) => {
+      // Nothing is left to run or to give back.
+      for (const [at, reply] of answer.replies.entries()) {
+        if (reply.kind === 'lost') this.#tellOwn(renewals[at]?.token ?? '', 'given back')
+      }
+      return answer
+    })
   }
 
   settle(settlements: readonly Settlement[]): ReturnType<RecordVerbs['settle']> {
-    for (const { token } of settlements) {
-      this.world.record({ type: 'own-claim', process: this.#process.name, token, what: 'given back' })
-    }
+    for (const { token } of settlements) this.#tellOwn(token, 'given back')
     return this.roundTrip(
       'settle',
       settlements.map(({ id }) => id),
@@ -313,7 +317,11 @@ export class SimStore implements TransactionalStore<SimTransaction> {
     const { record } = reply
     if (claim === undefined || record?.phase !== 'running') return
     if (record.token !== claim.token || now >= record.leaseUntil) return
-    this.world.record({ type: 'own-claim', process: this.#process.name, token: claim.token, what: 'seen' })
+    this.#tellOwn(claim.token, 'seen')
+  }
+
+  #tellOwn(token: string, what: 'seen' | 'given back'): void {
+    this.world.record({ type: 'own-claim', process: this.#process.name, token, what })
   }
 }
 
