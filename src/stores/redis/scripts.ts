@@ -1,7 +1,7 @@
 /**
- * The scripts, one for each verb. They are constant texts: values travel as arguments only. A call handles any
- * number of keys, each by itself: it looks first and writes last, once, and an error of the server's on one key is
- * that key's answer. The clock is the server's, read once for a call.
+ * The scripts: one text for each verb, as it handles one key by itself and as it handles many. They are constant:
+ * values travel as arguments only. Each key is looked at first and written last, once. In a call of many, an error
+ * of the server's on one key is that key's answer. The clock is the server's, read once for a call.
  *
  * Arguments: all items packed into one string, each after its length (4 octets), then for each key how long the
  * server is to keep it (`PX`). Answer: the time, a letter for each key, and what the letters call for:
@@ -27,17 +27,121 @@ export interface Script {
   readonly isReadonly: boolean
 }
 
+/** A verb for one key and for any number of them. */
+export interface VerbScripts {
+  readonly one: Script
+  readonly many: Script
+}
+
 export interface Scripts {
-  readonly claim: Script
-  readonly supersede: Script
-  readonly renew: Script
-  readonly settle: Script
-  readonly read: Script
-  readonly sweep: Script
+  readonly claim: VerbScripts
+  readonly supersede: VerbScripts
+  readonly renew: VerbScripts
+  readonly settle: VerbScripts
+  readonly read: VerbScripts
+  readonly sweep: VerbScripts
 }
 
 /** Kept longer than it means anything by so much: what expires is decided by stored times, never by the server. */
 export const marginMs = 60_000
+
+/** The parts in which a script for one key differs from one for many. Functions would cost as much as the verb. */
+interface Parts {
+  readonly key: string
+  /** How long it is kept. */
+  readonly ms: string
+  /** Whether anything but keys travels. */
+  say(letter: string, more?: string): string
+  /** Says what the server answered to a write, or else `then`. */
+  write(command: string, then: string): string
+}
+
+const one: Parts = {
+  key: 'KEYS[1]',
+  ms: 'ARGV[2]',
+  say: (letter, more) => `return answer({ stamp, '${letter}'${more === undefined ? '' : `, ${more}`} })`,
+  write: (command, then) => `redis.call(${command})
+    ${then}`,
+}
+
+const many: Parts = {
+  key: 'KEYS[n]',
+  ms: 'ARGV[n + 1]',
+  say: (letter, more) => `letters[n] = '${letter}'${more === undefined ? '' : ` out[#out + 1] = ${more}`}`,
+  write: (command, then) => `local done = redis.pcall(${command})
+    if type(done) == 'table' and done.err then letters[n] = 'e' out[#out + 1] = done.err else ${then} end`,
+}
+
+/** A number of so many octets, big-endian, at a place of `text`. */
+const number = (text: string, at: number, bytes: number): string =>
+  `(struct.unpack('>I${bytes}', ${text}, ${at}))`
+
+/** What a verb does with one key: `found` is what is there, `item` what came for it. */
+type Verb = (parts: Parts, isWaited: boolean) => string
+
+/**
+ * Writes a record again as it is, so that there is something to replicate: `WAIT` only knows what its own connection
+ * wrote, and a verb whose answer was lost may have been sent over another one.
+ */
+const again = ({ key }: Parts, isWaited: boolean, isOwn: string): string =>
+  isWaited ? `if ${isOwn} then redis.pcall('SET', ${key}, found, 'KEEPTTL') end` : ''
+
+const claim: Verb = (parts, isWaited) => `
+  if found then
+    ${again(parts, isWaited, 'string.sub(found, 18, 33) == string.sub(item, 1, 16)')}
+    ${parts.say('f', 'found')}
+  else
+    local value = '\\17' .. stamp .. stamp .. '\\0\\0\\0\\1' .. item
+    ${parts.write(`'SET', ${parts.key}, value, 'PX', ${parts.ms}`, parts.say('c'))}
+  end`
+
+const supersede: Verb = (parts, isWaited) => `
+  if not found then ${parts.say('a')}
+  elseif #found < 46 or string.sub(found, 1, 1) ~= string.sub(item, 1, 1) or string.sub(found, 18, 33) ~= string.sub(item, 2, 17)
+    or (string.byte(found, 1) == 17 and ${number('found', 2, 6)} + ${number('found', 34, 6)} > now) then
+    ${again(parts, isWaited, 'string.sub(found, 18, 33) == string.sub(item, 18, 33)')}
+    ${parts.say('r', 'found')}
+  else
+    local fence = struct.pack('>I4', ${number('found', 14, 4)} + 1)
+    local value = '\\17' .. stamp .. string.sub(found, 8, 13) .. fence .. string.sub(item, 18)
+    ${parts.write(`'SET', ${parts.key}, value, 'PX', ${parts.ms}`, parts.say('w', 'fence'))}
+  end`
+
+const renew: Verb = (parts) => `
+  if not found or #found < 46 or string.byte(found, 1) ~= 17 or string.sub(found, 18, 33) ~= string.sub(item, 1, 16) then
+    ${parts.say('a')}
+  else
+    local ms = string.format('%.0f', ${number('item', 17, 6)} + ${number('found', 40, 6)} + ${marginMs})
+    local value = '\\17' .. stamp .. string.sub(found, 8, 33) .. string.sub(item, 17, 22) .. string.sub(found, 40)
+    ${parts.write(`'SET', ${parts.key}, value, 'PX', ms`, parts.say('s'))}
+  end`
+
+const settle: Verb = (parts, isWaited) => `
+  if not found then ${parts.say('a')}
+  elseif #found < 46 or string.byte(found, 1) ~= 17 or string.sub(found, 18, 33) ~= string.sub(item, 2, 17) then
+    ${again(parts, isWaited, 'string.sub(found, 18, 33) == string.sub(item, 2, 17)')}
+    ${parts.say('r', 'found')}
+  else
+    local value = string.sub(item, 1, 1) .. stamp .. string.sub(found, 8, 33) .. string.sub(item, 18, 29)
+      .. string.sub(found, 46) .. string.sub(item, 30)
+    ${parts.write(`'SET', ${parts.key}, value, 'PX', ${parts.ms}`, parts.say('s'))}
+  end`
+
+const read: Verb = (parts) => `
+  if found then ${parts.say('f', 'found')} else ${parts.say('a')} end`
+
+/** Leaves alone what is none of the forms it knows. */
+const sweep: Verb = (parts) => `
+  local phase = found and #found > 45 and string.byte(found, 1) - 16 or 0
+  local live = phase >= 1 and phase <= 5 and ${number('found', 2, 6)} + ${number('found', 34, 6)} or now + 1
+  if live <= now and live + ${number('found', 40, 6)} <= now then
+    ${parts.write(`'DEL', ${parts.key}`, parts.say('d'))}
+  elseif live <= now and phase == 2 then
+    local operation = 47 + string.byte(found, 46)
+    local tag = operation + 2 + (string.byte(found, operation) or 0) * 256 + (string.byte(found, operation + 1) or 0)
+    local value = '\\21' .. string.sub(found, 2, tag + (string.byte(found, tag) or 0))
+    ${parts.write(`'SET', ${parts.key}, value, 'KEEPTTL'`, parts.say('t'))}
+  else ${parts.say('k')} end`
 
 const wires: Readonly<Record<Wire, string>> = {
   octets: `
@@ -51,160 +155,69 @@ for n = 0, 255 do
   hex[string.char(n)], octet[two] = two, string.char(n)
 end
 local items = string.gsub(ARGV[1], '%x%x', octet)
+-- Not every server that speaks the protocol has Redis' own.
+local struct = {}
+function struct.pack(form, n)
+  local text = ''
+  for _ = 1, tonumber(string.sub(form, 3)) do
+    text = string.char(n % 256) .. text
+    n = math.floor(n / 256)
+  end
+  return text
+end
+function struct.unpack(form, text, at)
+  local n, bytes = 0, tonumber(string.sub(form, 3, 3))
+  for place = at, at + bytes - 1 do n = n * 256 + string.byte(text, place) end
+  if #form == 3 then return n end
+  return string.sub(text, at + bytes, at + bytes + n - 1), at + bytes + n
+end
 local function answer(all)
   for n = 1, #all do all[n] = 'x' .. string.gsub(all[n], '.', hex) end
   return all
 end`,
 }
 
-const prelude = (wire: Wire): string => `${wires[wire]}
-local byte, char, sub, floor = string.byte, string.char, string.sub, math.floor
-local function pack(n)
-  return char(floor(n / 1099511627776) % 256, floor(n / 4294967296) % 256, floor(n / 16777216) % 256,
-    floor(n / 65536) % 256, floor(n / 256) % 256, n % 256)
-end
-local function unpack(s, at)
-  local a, b, c, d, e, f = byte(s, at, at + 5)
-  if not f then return 0 end
-  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
-end
+const clock = `
 local time = redis.call('TIME')
-local now = time[1] * 1000 + floor(time[2] / 1000)
-local stamp = pack(now)
-local letters, out, place = {}, { stamp, '' }, 1
-local function say(letter, more)
-  letters[#letters + 1] = letter
-  if more then out[#out + 1] = more end
-end
-local function item()
-  local a, b, c, d = byte(items, place, place + 3)
-  local start = place + 4
-  place = start + ((a * 256 + b) * 256 + c) * 256 + d
-  return sub(items, start, place - 1)
-end
-local function get(key)
-  local found = redis.pcall('GET', key)
-  if type(found) == 'table' then return nil, found.err end
-  return found or nil
-end
-local function set(key, value, ms)
-  local done = redis.pcall('SET', key, value, 'PX', ms)
-  if type(done) == 'table' and done.err then return done.err end
-end
-`
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local stamp = struct.pack('>I6', now)`
 
-const finish = `
-out[2] = table.concat(letters)
-return answer(out)`
-
-/**
- * Writes a record again as it is, so that there is something to replicate: `WAIT` only knows what its own
- * connection wrote, and a verb whose answer was lost may have been sent over another one.
- */
-const again = (isWaited: boolean): string => (isWaited ? `redis.pcall('SET', KEYS[n], found, 'KEEPTTL')` : '')
-
-const claim = (isWaited: boolean): string => `
-local head = char(17) .. stamp .. stamp .. char(0, 0, 0, 1)
-for n = 1, #KEYS do
-  local body = item()
-  local found, problem = get(KEYS[n])
-  if problem then say('e', problem)
-  elseif found then
-    if sub(found, 18, 33) == sub(body, 1, 16) then ${again(isWaited)} end
-    say('f', found)
-  else
-    problem = set(KEYS[n], head .. body, ARGV[n + 1])
-    if problem then say('e', problem) else say('c') end
-  end
-end`
-
-const supersede = (isWaited: boolean): string => `
-for n = 1, #KEYS do
-  local seen = item()
-  local found, problem = get(KEYS[n])
-  if problem then say('e', problem)
-  elseif not found then say('a')
-  elseif sub(found, 1, 1) ~= sub(seen, 1, 1) or sub(found, 18, 33) ~= sub(seen, 2, 17)
-    or (byte(found, 1) == 17 and unpack(found, 2) + unpack(found, 34) > now) then
-    if sub(found, 18, 33) == sub(seen, 18, 33) then ${again(isWaited)} end
-    say('r', found)
-  else
-    local a, b, c, d = byte(found, 14, 17)
-    local fence = sub(pack(((a * 256 + b) * 256 + c) * 256 + d + 1), 3, 6)
-    problem = set(KEYS[n], char(17) .. stamp .. sub(found, 8, 13) .. fence .. sub(seen, 18), ARGV[n + 1])
-    if problem then say('e', problem) else say('w', fence) end
-  end
-end`
-
-const renew = `
-for n = 1, #KEYS do
-  local held = item()
-  local found, problem = get(KEYS[n])
-  if problem then say('e', problem)
-  elseif not found then say('a')
-  elseif byte(found, 1) ~= 17 or sub(found, 18, 33) ~= sub(held, 1, 16) then say('a')
-  else
-    local ms = string.format('%.0f', unpack(held, 17) + unpack(found, 40) + ${marginMs})
-    problem = set(KEYS[n], char(17) .. stamp .. sub(found, 8, 33) .. sub(held, 17, 22) .. sub(found, 40), ms)
-    if problem then say('e', problem) else say('s') end
-  end
-end`
-
-const settle = (isWaited: boolean): string => `
-for n = 1, #KEYS do
-  local settled = item()
-  local found, problem = get(KEYS[n])
-  if problem then say('e', problem)
-  elseif not found then say('a')
-  elseif byte(found, 1) ~= 17 or sub(found, 18, 33) ~= sub(settled, 2, 17) then
-    if sub(found, 18, 33) == sub(settled, 2, 17) then ${again(isWaited)} end
-    say('r', found)
-  else
-    problem = set(KEYS[n], sub(settled, 1, 1) .. stamp .. sub(found, 8, 33) .. sub(settled, 18, 29) .. sub(found, 46)
-      .. sub(settled, 30), ARGV[n + 1])
-    if problem then say('e', problem) else say('s') end
-  end
-end`
-
-const read = `
-for n = 1, #KEYS do
-  local found, problem = get(KEYS[n])
-  if problem then say('e', problem) elseif found then say('f', found) else say('a') end
-end`
-
-/** Leaves alone what is none of the forms it knows. */
-const sweep = `
-for n = 1, #KEYS do
-  local found = get(KEYS[n])
-  local phase = found and #found > 45 and byte(found, 1) - 16 or 0
-  if phase < 1 or phase > 5 then say('k')
-  else
-    local live = unpack(found, 2) + unpack(found, 34)
-    local kept = unpack(found, 40)
-    if now >= live + kept and redis.call('DEL', KEYS[n]) == 1 then say('d')
-    elseif phase == 2 and now >= live then
-      local operation = 47 + byte(found, 46)
-      local tag = operation + 2 + (byte(found, operation) or 0) * 256 + (byte(found, operation + 1) or 0)
-      local ends = tag + (byte(found, tag) or 0)
-      local done = redis.pcall('SET', KEYS[n], char(21) .. sub(found, 2, ends), 'KEEPTTL')
-      if done.err then say('k') else say('t') end
-    else say('k') end
-  end
-end`
-
-function script(wire: Wire, body: string, isReadonly = false): Script {
-  const text = `${prelude(wire)}${body}${finish}`
+function script(text: string, isReadonly: boolean): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex'), isReadonly }
 }
 
 /** The scripts for a client. `isWaited`: what they write is waited for on replicas. */
 export function scriptsFor(wire: Wire, isWaited: boolean): Scripts {
+  const head = `${wires[wire]}${clock}`
+  const both = (verb: Verb, isReadonly = false): VerbScripts => ({
+    one: script(
+      `${head}
+local found = redis.call('GET', KEYS[1])
+local item = string.sub(items, 5)
+${verb(one, isWaited)}`,
+      isReadonly,
+    ),
+    many: script(
+      `${head}
+local letters, out, place, item = {}, { stamp, '' }, 1, nil
+for n = 1, #KEYS do
+  item, place = struct.unpack('>I4c0', items, place)
+  local found = redis.pcall('GET', KEYS[n])
+  if type(found) == 'table' then letters[n] = 'e' out[#out + 1] = found.err
+  else ${verb(many, isWaited)}
+  end
+end
+out[2] = table.concat(letters)
+return answer(out)`,
+      isReadonly,
+    ),
+  })
   return {
-    claim: script(wire, claim(isWaited)),
-    supersede: script(wire, supersede(isWaited)),
-    renew: script(wire, renew),
-    settle: script(wire, settle(isWaited)),
-    read: script(wire, read, true),
-    sweep: script(wire, sweep),
+    claim: both(claim),
+    supersede: both(supersede),
+    renew: both(renew),
+    settle: both(settle),
+    read: both(read, true),
+    sweep: both(sweep),
   }
 }

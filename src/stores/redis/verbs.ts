@@ -27,7 +27,7 @@ import {
   writeDuration,
   writeToken,
 } from './rows.ts'
-import { marginMs, type Script, type Scripts, type Wire } from './scripts.ts'
+import { marginMs, type Script, type Scripts, type VerbScripts, type Wire } from './scripts.ts'
 
 /** A server stands still while it copies an outcome, and for much longer while it turns one into text. */
 export const outcomeBytesMax: Readonly<Record<Wire, number>> = { octets: 16 * 1024 * 1024, hex: 256 * 1024 }
@@ -170,8 +170,12 @@ export async function read(
 }
 
 /** What a script says of each id: of scripts that take nothing but keys. */
-export async function ask(runner: VerbRunner, script: Script, ids: readonly RecordId[]): Promise<Answer> {
-  return await send(runner, script, pack(runner.prefix, readVerb, ids, []))
+export async function ask(
+  runner: VerbRunner,
+  scripts: VerbScripts,
+  ids: readonly RecordId[],
+): Promise<Answer> {
+  return await send(runner, scripts, pack(runner.prefix, readVerb, ids, []))
 }
 
 /** The items that could be packed, one after the other, each with its length before it. */
@@ -191,13 +195,13 @@ const lengthBytes = 4
 /** An item that cannot be packed, or whose answer cannot be read, fails by itself. */
 async function runVerb<Item, Reply>(
   runner: VerbRunner,
-  script: Script,
+  scripts: VerbScripts,
   verb: Verb<Item, Reply>,
   items: readonly Item[],
 ): Promise<Replies<Reply | FailedItem>> {
   const replies: (Reply | FailedItem)[] = []
   const packed = pack(runner.prefix, verb, items, replies)
-  const { now, said } = await send(runner, script, packed)
+  const { now, said } = await send(runner, scripts, packed)
   for (let at = 0; at < said.length; at++) {
     const place = packed.places[at] as number
     const one = said[at] as Said
@@ -250,19 +254,17 @@ export interface Answer {
   readonly said: readonly Said[]
 }
 
-async function send({ call, singly }: VerbRunner, script: Script, packed: Packed): Promise<Answer> {
+async function send({ call, singly }: VerbRunner, scripts: VerbScripts, packed: Packed): Promise<Answer> {
   const { octets, keys, keptMs, bounds } = packed
   if (!singly || keys.length <= 1) {
-    const items = octets.subarray(0, bounds.at(-1))
-    return readAnswer(await call(script, keys, [items, ...keptMs]), keys.length)
+    const script = keys.length === 1 ? scripts.one : scripts.many
+    return readAnswer(await call(script, keys, [octets.subarray(0, bounds.at(-1)), ...keptMs]), keys.length)
   }
   const answers = await Promise.all(
-    keys.map(async (key, at) =>
-      readAnswer(
-        await call(script, [key], [octets.subarray(bounds[at], bounds[at + 1]), keptMs[at] as string]),
-        1,
-      ),
-    ),
+    keys.map(async (key, at) => {
+      const item = octets.subarray(bounds[at], bounds[at + 1])
+      return readAnswer(await call(scripts.one, [key], [item, keptMs[at] as string]), 1)
+    }),
   )
   return {
     // Nodes have clocks of their own; by the one that is behind, no lease is over that is not.
