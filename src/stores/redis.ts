@@ -25,6 +25,7 @@ import type {
 import { connectionOf, type RedisClient, type RedisConnection, type Replicas } from './redis/client.ts'
 import { type RedisDurability, readDurability } from './redis/durability.ts'
 import { asStoreError } from './redis/errors.ts'
+import { readPrefix } from './redis/prefix.ts'
 import { type Script, scriptsFor } from './redis/scripts.ts'
 import { claim, outcomeBytesMax, read, renew, settle, supersede, type VerbRunner } from './redis/verbs.ts'
 import { listPage, sweepAll } from './redis/walk.ts'
@@ -38,6 +39,7 @@ export type {
   UpstashClient,
 } from './redis/client.ts'
 export type { RedisDurability } from './redis/durability.ts'
+export { redisReplayTier, type RedisReplayTierOptions } from './redis/replay-tier.ts'
 
 export interface RedisStoreOptions {
   /**
@@ -78,7 +80,6 @@ export interface RedisStore extends IdempotencyStore {
 }
 
 const optionNames = ['client', 'prefix', 'minReplicas', 'replicaTimeout', 'acceptEviction', 'onReady']
-const prefixForm = /^[\w:.-]{1,64}$/
 const minReplicasMax = 100
 /** A client that is not connected may keep what it is given for ever. */
 const readyMsMax = 5_000
@@ -95,9 +96,6 @@ const readyMsMax = 5_000
 export function redisStore(options: RedisStoreOptions): RedisStore {
   refuseUnknownOptions('redisStore', options, optionNames)
   const { client, prefix = 'retrysafe:', minReplicas = 0, replicaTimeout = '1s', acceptEviction } = options
-  if (typeof prefix !== 'string' || !prefixForm.test(prefix)) {
-    throw new InvalidOptionError('prefix', 'must be 1 to 64 letters, digits, _, :, . and -', prefix)
-  }
   if (!Number.isInteger(minReplicas) || minReplicas < 0 || minReplicas > minReplicasMax) {
     throw new InvalidOptionError(
       'minReplicas',
@@ -112,7 +110,7 @@ export function redisStore(options: RedisStoreOptions): RedisStore {
   const ms = toMilliseconds('replicaTimeout', replicaTimeout, { min: 1 })
   return new RedisRecords({
     connection,
-    prefix,
+    prefix: readPrefix(prefix),
     replicas: minReplicas === 0 ? undefined : { count: minReplicas, ms },
     acceptedEviction: acceptEviction,
     onReady: options.onReady ?? warnWhereNothingIsSaved,

@@ -230,7 +230,9 @@ function nodeRedisConnection(
     config: async (name) => valueOf(name, await send(['CONFIG', 'GET', name])),
     nodes: async () => {
       if (cluster === undefined) return [scanWith(send)]
-      const clients = await Promise.all(cluster.masters.map((master) => cluster.nodeClient(master)))
+      const clients = await Promise.all(
+        cluster.masters.map(async (master) => await cluster.nodeClient(master)),
+      )
       return clients.map((node) => scanWith((args) => node.sendCommand(args, bulkStringsAsOctets)))
     },
   }

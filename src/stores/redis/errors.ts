@@ -58,7 +58,7 @@ function answered(error: Error): Meaning | undefined {
   const found = Object.hasOwn(meanings, word) ? meanings[word] : undefined
   if (found !== undefined) return found
   const other = byText.find(([form]) => form.test(text))
-  if (other !== undefined && /^ERR/.test(text)) return other[1]
+  if (other !== undefined && text.startsWith('ERR')) return other[1]
   const isReply =
     error.name === 'ReplyError' || /ErrorReply|SimpleError|BlobError/.test(error.constructor.name)
   return isReply || /^[A-Z]{3,}$/.test(word)

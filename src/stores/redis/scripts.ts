@@ -143,7 +143,8 @@ const sweep: Verb = (parts) => `
     ${parts.write(`'SET', ${parts.key}, value, 'KEEPTTL'`, parts.say('t'))}
   else ${parts.say('k')} end`
 
-const wires: Readonly<Record<Wire, string>> = {
+/** How a script reads its first argument (`items`) and gives its `answer`. */
+export const wires: Readonly<Record<Wire, string>> = {
   octets: `
 local items = ARGV[1]
 local function answer(all) return all end`,
@@ -182,7 +183,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stamp = struct.pack('>I6', now)`
 
-function script(text: string, isReadonly: boolean): Script {
+export function script(text: string, isReadonly: boolean): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex'), isReadonly }
 }
 
