@@ -1,24 +1,32 @@
 /**
- * Real servers for tests and benches. An address in the environment wins; else what the machine has is
- * started; else, as root on Debian, it is installed first. Each server has a folder and a port of its own, keeps
- * its durable defaults, and goes with the process that started it.
+ * Servers for tests and benches: real ones, and an emulator of DynamoDB. An address in the environment wins; else
+ * what the machine has is started; else, as root on Debian, it is installed first. Each server has a folder and a
+ * port of its own, keeps its durable defaults, and goes with the process that started it.
  *
  *   npm run servers    starts them, prints their addresses and stays until it is stopped
  */
 import { pathToFileURL } from 'node:url'
+import { startDynamodb } from './servers/dynamodb.ts'
 import { startMariadb } from './servers/mariadb.ts'
 import { startPostgres } from './servers/postgres.ts'
 import type { RunningServer } from './servers/process.ts'
 import { startRedis, startRedisCluster } from './servers/redis.ts'
 
 export type { RunningServer } from './servers/process.ts'
+export { startDynamodb } from './servers/dynamodb.ts'
 export { startMariadb } from './servers/mariadb.ts'
 export { startPgbouncer } from './servers/pgbouncer.ts'
 export { startPostgres } from './servers/postgres.ts'
 
-export type ServerName = 'postgres' | 'mariadb' | 'redis' | 'redis_cluster'
+export type ServerName = 'postgres' | 'mariadb' | 'redis' | 'redis_cluster' | 'dynamodb'
 
-export const serverNames: readonly ServerName[] = ['postgres', 'mariadb', 'redis', 'redis_cluster']
+export const serverNames: readonly ServerName[] = [
+  'postgres',
+  'mariadb',
+  'redis',
+  'redis_cluster',
+  'dynamodb',
+]
 
 /** A server that tests may use, or why there is none. */
 export type Provided =
@@ -30,6 +38,7 @@ const starters: Readonly<Record<ServerName, () => Promise<RunningServer>>> = {
   mariadb: startMariadb,
   redis: startRedis,
   redis_cluster: startRedisCluster,
+  dynamodb: startDynamodb,
 }
 
 /**

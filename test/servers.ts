@@ -17,6 +17,7 @@ export const redisClusterUrl: string = inject('servers').redis_cluster
 export function newPrefix(): string {
   return `${newName()}:`
 }
+export const hasDynamodb: boolean = inject('servers').dynamodb !== ''
 
 const newName = (): string => `test_${randomUUID().replaceAll('-', '').slice(0, 16)}`
 
@@ -54,4 +55,9 @@ async function databaseOf(server: string): Promise<string> {
   await connection.end()
   url.pathname = `/${name}`
   return url.href
+}
+
+/** The address of the emulator, and the name of a table that is not there yet. */
+export function dynamodbTable(): { readonly endpoint: string; readonly table: string } {
+  return { endpoint: inject('servers').dynamodb, table: newName() }
 }

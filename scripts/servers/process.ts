@@ -41,8 +41,16 @@ function expand(folder: string): readonly string[] {
 export function requireProgram(name: string, folders: readonly string[], debianPackage: string): string {
   const found = findProgram(name, folders)
   if (found !== undefined) return found
+  installPackage(debianPackage, name)
+  const installed = findProgram(name, folders)
+  if (installed === undefined) throw new Error(`${debianPackage} brought no ${name}`)
+  return installed
+}
+
+/** Installs a Debian package, where that is possible. @throws Error that says what is missing */
+export function installPackage(debianPackage: string, missing: string): void {
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
-    throw new Error(`${name} is not on this machine; install ${debianPackage}`)
+    throw new Error(`${missing} is not on this machine; install ${debianPackage}`)
   }
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   const install = ['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=300', debianPackage]
@@ -52,9 +60,6 @@ export function requireProgram(name: string, folders: readonly string[], debianP
     execFileSync('apt-get', ['update'], { env, stdio: 'ignore' })
     execFileSync('apt-get', install, { env, stdio: 'ignore' })
   }
-  const installed = findProgram(name, folders)
-  if (installed === undefined) throw new Error(`${debianPackage} brought no ${name}`)
-  return installed
 }
 
 /** A new folder that belongs to the account. */
