@@ -1,19 +1,27 @@
 /** What the store uses of `new DynamoDB(..)` of `@aws-sdk/client-dynamodb`, as structural types. */
 import { InvalidOptionError } from '../../core/errors.ts'
 
-/** A value as DynamoDB has it: one of these is there. */
-export interface AttributeValue {
-  readonly S?: string | undefined
-  readonly N?: string | undefined
-  readonly B?: Uint8Array | undefined
-  readonly SS?: string[] | undefined
-  readonly NS?: string[] | undefined
-  readonly BS?: Uint8Array[] | undefined
-  readonly M?: Record<string, AttributeValue> | undefined
-  readonly L?: AttributeValue[] | undefined
-  readonly NULL?: boolean | undefined
-  readonly BOOL?: boolean | undefined
+interface Values {
+  S: string
+  N: string
+  B: Uint8Array
+  SS: string[]
+  NS: string[]
+  BS: Uint8Array[]
+  M: Record<string, AttributeValue>
+  L: AttributeValue[]
+  NULL: boolean
+  BOOL: boolean
+  /** What the SDK makes of a kind that it does not know. */
+  $unknown: [string, unknown]
 }
+
+/** A value as the SDK has it: one of these and none of the others. */
+export type AttributeValue = {
+  [Kind in keyof Values]: { [Own in Kind]: Values[Own] } & {
+    [Other in Exclude<keyof Values, Kind>]?: never
+  }
+}[keyof Values]
 
 export type Item = Record<string, AttributeValue>
 
@@ -43,11 +51,11 @@ export interface DeleteRequest extends Expressions {
 /** One entry of a TransactWriteItems request, as the SDK has it: one of the four is there. */
 export interface TransactWriteItem {
   readonly Put?: PutRequest | undefined
-  readonly Update?: (Omit<UpdateRequest, 'ReturnValues'> & { readonly UpdateExpression: string | undefined }) | undefined
-  readonly Delete?: DeleteRequest | undefined
-  readonly ConditionCheck?:
-    | (DeleteRequest & { readonly ConditionExpression: string | undefined })
+  readonly Update?:
+    | (Omit<UpdateRequest, 'ReturnValues'> & { readonly UpdateExpression: string | undefined })
     | undefined
+  readonly Delete?: DeleteRequest | undefined
+  readonly ConditionCheck?: (DeleteRequest & { readonly ConditionExpression: string | undefined }) | undefined
 }
 
 export interface TransactWriteRequest {
@@ -94,10 +102,7 @@ export interface MiddlewareStack {
 /** The methods of `new DynamoDB(..)` that the store calls. */
 export interface DynamodbClient {
   putItem(input: PutRequest, options?: SendOptions): Promise<unknown>
-  updateItem(
-    input: UpdateRequest,
-    options?: SendOptions,
-  ): Promise<{ readonly Attributes?: Item | undefined }>
+  updateItem(input: UpdateRequest, options?: SendOptions): Promise<{ readonly Attributes?: Item | undefined }>
   deleteItem(input: DeleteRequest, options?: SendOptions): Promise<unknown>
   getItem(
     input: { readonly TableName: string; readonly Key: Item; readonly ConsistentRead: true },

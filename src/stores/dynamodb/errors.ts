@@ -174,7 +174,8 @@ const denied = /\bdynamodb:\w+/
 /** What the SDK says may hold items, keys of tables, or names of accounts: only what is known to be none is kept. */
 function withoutValues(error: unknown): Error {
   const { name, code, message, $metadata } = asSdkError(error)
-  const right = name === 'AccessDeniedException' && typeof message === 'string' ? denied.exec(message)?.[0] : undefined
+  const right =
+    name === 'AccessDeniedException' && typeof message === 'string' ? denied.exec(message)?.[0] : undefined
   const status = $metadata?.httpStatusCode
   const parts = [word(name), word(code), typeof status === 'number' ? `HTTP ${status}` : undefined, right]
   const says = parts.filter((part) => part !== undefined).join(', ')

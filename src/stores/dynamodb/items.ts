@@ -4,7 +4,8 @@
  *
  * Times are the server's, which is known as an interval. `createdAt`, `settledAt` and `liveUntil` count from its
  * earliest end, which is what the store says its `now` is; `sureUntil` counts from the latest, so that whoever finds
- * the earliest end past it knows that what was live is over, wherever in the intervals the truth lies.
+ * the earliest end past it knows that the lease is over, wherever in the intervals the truth lies. A retention may
+ * end early by as much as the interval is wide.
  */
 import { StoreError } from '../../core/errors.ts'
 import type { Fingerprint, IdempotencyRecord, Phase, RecordId } from '../../core/record.ts'
@@ -23,8 +24,8 @@ const itemVersion = 1
 /** Deletion by the server's TTL decides nothing, so it may as well come late. */
 const expiresLateSeconds = 3_600
 
-/** An item may have 400 KB with its names. What is beside the outcome takes less than 4 KB. */
-export const outcomeBytesMax: number = 396 * 1024
+/** An item may have 400 KB with its names. What is beside the outcome takes less than 4 KB; the rest is reserve. */
+export const outcomeBytesMax: number = 390 * 1024
 
 const nameCharactersMax = 255
 /** 128 bits: the last of the 22 characters carries only two of them. */
@@ -147,8 +148,8 @@ function milliseconds(ms: number): number {
 }
 
 /**
- * The record of an item, as one sees it at `now`: what is past its `liveUntil` and not past its `sureUntil` is
- * still live.
+ * The record of an item, as one sees it at `now`: a lease that is past its `liveUntil` and not past its `sureUntil`
+ * is still live.
  *
  * @throws StoreError `permanent` when the item is damaged, newer or foreign
  */
@@ -171,7 +172,7 @@ export function recordOf(item: Item, now: number): IdempotencyRecord {
   }
   const keptMs = integer(item, 'keptMs')
   const [live, sure] = [integer(item, 'liveUntil'), integer(item, 'sureUntil')]
-  const liveUntil = live <= now && now < sure ? sure : live
+  const liveUntil = phase === 'running' && live <= now && now < sure ? sure : live
   const settledAt = phase === 'running' ? 0 : integer(item, 'settledAt')
   switch (phase as Phase) {
     case 'running':

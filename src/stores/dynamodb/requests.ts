@@ -1,7 +1,7 @@
 /** The shape of each request on the table of records, in one place. Attributes are named by `#` and values by `:`. */
 import type { Phase } from '../../core/record.ts'
 import type { Claim, Renewal, Settlement, Takeover } from '../../core/store.ts'
-import type { DeleteRequest, Item, PutRequest, UpdateRequest } from './client.ts'
+import type { AttributeValue, DeleteRequest, Item, PutRequest, UpdateRequest } from './client.ts'
 import {
   deadlines,
   holderAttributes,
@@ -31,7 +31,11 @@ function names(...attributes: readonly string[]): Record<string, string> {
 }
 
 /** `SET` of every attribute to a value, and what belongs to it. */
-function assignments(item: Item): { readonly set: string; readonly names: Record<string, string>; readonly values: Item } {
+function assignments(item: Item): {
+  readonly set: string
+  readonly names: Record<string, string>
+  readonly values: Item
+} {
   const attributes = Object.keys(item)
   return {
     set: attributes.map((attribute) => `#${attribute} = :${attribute}`).join(', '),
@@ -65,7 +69,11 @@ export function claimedItem(claim: Claim, time: ServerTime): Item {
 /** Replaces what was seen; its answer has the new fence. @throws StoreError `permanent` */
 export function supersedeRequest(table: string, takeover: Takeover, time: ServerTime): UpdateRequest {
   const { claim, seenToken, seenPhase } = takeover
-  const { set, names: named, values } = assignments({
+  const {
+    set,
+    names: named,
+    values,
+  } = assignments({
     ...holderAttributes(claim),
     ...deadlines(time, claim.leaseMs, claim.retentionMs),
   })
@@ -91,7 +99,11 @@ function seenValues(token: string, phase: Phase, time: ServerTime): Item {
 }
 
 /** Moves the lease of its holder. The server adds how long the record is kept, which only the item knows. */
-export function renewRequest(table: string, { id, token, leaseMs }: Renewal, time: ServerTime): UpdateRequest {
+export function renewRequest(
+  table: string,
+  { id, token, leaseMs }: Renewal,
+  time: ServerTime,
+): UpdateRequest {
   const until = lease(time, leaseMs)
   const { set, names: named, values } = assignments(until)
   return {
@@ -164,7 +176,7 @@ export function entombRequest(table: string, seen: Item): UpdateRequest {
   const unchanged = unchangedCondition(seen)
   return {
     TableName: table,
-    Key: { [keyAttribute]: seen[keyAttribute] as object },
+    Key: { [keyAttribute]: seen[keyAttribute] as AttributeValue },
     UpdateExpression: 'SET #phase = :tombstone REMOVE #outcome',
     ...unchanged,
     ExpressionAttributeNames: { ...unchanged.ExpressionAttributeNames, ...names('outcome') },
@@ -176,7 +188,7 @@ export function entombRequest(table: string, seen: Item): UpdateRequest {
 export function removeRequest(table: string, seen: Item): DeleteRequest {
   return {
     TableName: table,
-    Key: { [keyAttribute]: seen[keyAttribute] as object },
+    Key: { [keyAttribute]: seen[keyAttribute] as AttributeValue },
     ...unchangedCondition(seen),
   }
 }
@@ -190,9 +202,9 @@ function unchangedCondition(seen: Item): {
     ConditionExpression: '#token = :token AND #phase = :phase AND #sureUntil = :sureUntil',
     ExpressionAttributeNames: names('token', 'phase', 'sureUntil'),
     ExpressionAttributeValues: {
-      ':token': seen['token'] as object,
-      ':phase': seen['phase'] as object,
-      ':sureUntil': seen['sureUntil'] as object,
+      ':token': seen['token'] as AttributeValue,
+      ':phase': seen['phase'] as AttributeValue,
+      ':sureUntil': seen['sureUntil'] as AttributeValue,
     },
   }
 }

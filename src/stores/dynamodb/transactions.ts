@@ -21,8 +21,14 @@ import type {
   TransactionEnd,
   TransactionVerdict,
 } from '../../core/store.ts'
-import { bounded, type Item, type TransactWriteRequest } from './client.ts'
-import { type ChangedRecord, type Collector, collectorFor, type DynamodbTransaction, newCollector } from './collector.ts'
+import { type AttributeValue, bounded, type Item, type TransactWriteRequest } from './client.ts'
+import {
+  type ChangedRecord,
+  type Collector,
+  collectorFor,
+  type DynamodbTransaction,
+  newCollector,
+} from './collector.ts'
 import {
   asStoreError,
   cancellationReasons,
@@ -132,7 +138,7 @@ function verbsOf(host: TransactionHost, collector: Collector, locks: boolean): R
       if (isElsewhere || item === undefined || record === undefined) return { kind: 'refused', record }
       const { reply } = supersedeRecord(record, takeover, time.earliest)
       if (reply.kind === 'refused') return reply
-      const kept = { createdAt: item['createdAt'] as object, fence: number(reply.fence) }
+      const kept = { createdAt: item['createdAt'] as AttributeValue, fence: number(reply.fence) }
       const { token, phase } = record
       change(id, { ...made, ...kept }, { kind: 'replaced', token, phase }, time)
       return reply
@@ -228,7 +234,8 @@ function endOf(error: unknown, request: TransactWriteRequest, collector: Collect
   const failure = asStoreError(error)
   if (!(failure instanceof StoreError)) return { kind: 'failed', error: failure }
   // A try before the last one may have been applied.
-  const isDefinite = failure.failure === 'transient' || (failure.failure === 'permanent' && wasTriedOnce(error))
+  const isDefinite =
+    failure.failure === 'transient' || (failure.failure === 'permanent' && wasTriedOnce(error))
   if (!isDefinite) return { kind: 'unknown', error: failure }
   return failure.failure === 'transient' ? { kind: 'again', error: failure } : { kind: 'failed', error }
 }
@@ -246,12 +253,15 @@ function endOfCancelled(
     at >= users && reason.Code === conditionCode ? [{ reason, at }] : [],
   )
   if (refusals.length > 0) {
-    const isApplied = refusals.every(({ reason, at }) => isOwn(reason.Item, request.TransactItems[at]?.Put?.Item))
+    const isApplied = refusals.every(({ reason, at }) =>
+      isOwn(reason.Item, request.TransactItems[at]?.Put?.Item),
+    )
     return isApplied ? { kind: 'committed' } : { kind: 'refused' }
   }
   const codes = reasons.flatMap(({ Code: code }) => (code === undefined || code === 'None' ? [] : [code]))
   const failures = codes.filter((code) => code !== conditionCode).map(reasonAsStoreError)
-  const isTransient = failures.length === codes.length && failures.every(({ failure }) => failure === 'transient')
+  const isTransient =
+    failures.length === codes.length && failures.every(({ failure }) => failure === 'transient')
   const [first] = failures
   return isTransient && first !== undefined ? { kind: 'again', error: first } : { kind: 'failed', error }
 }

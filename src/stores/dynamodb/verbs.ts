@@ -30,16 +30,26 @@ type Written<Answer> =
   | { readonly kind: 'written'; readonly answer: Answer }
   | { readonly kind: 'refused'; readonly item: Item | undefined }
 
-export function claim(table: Table, time: ServerTime, claims: readonly Claim[]): Promise<Replies<ClaimReply>> {
+export function claim(
+  table: Table,
+  time: ServerTime,
+  claims: readonly Claim[],
+): Promise<Replies<ClaimReply>> {
   const { client, name } = table
-  return each(time, claims, (asked) => asked.id, async (asked): Promise<ClaimReply> => {
-    const request = claimRequest(name, asked, time)
-    const written = await write(table, asked.id, (options) => client.putItem(request, options))
-    if (written.kind === 'written') return { kind: 'claimed' }
-    // An emulator that shows no item has been read after; by then the record may be gone.
-    if (written.item === undefined) throw new StoreError('transient', 'A record was removed as it was looked at.')
-    return { kind: 'found', record: recordOf(written.item, time.earliest) }
-  })
+  return each(
+    time,
+    claims,
+    (asked) => asked.id,
+    async (asked): Promise<ClaimReply> => {
+      const request = claimRequest(name, asked, time)
+      const written = await write(table, asked.id, (options) => client.putItem(request, options))
+      if (written.kind === 'written') return { kind: 'claimed' }
+      // An emulator that shows no item has been read after; by then the record may be gone.
+      if (written.item === undefined)
+        throw new StoreError('transient', 'A record was removed as it was looked at.')
+      return { kind: 'found', record: recordOf(written.item, time.earliest) }
+    },
+  )
 }
 
 export function supersede(
@@ -48,12 +58,17 @@ export function supersede(
   takeovers: readonly Takeover[],
 ): Promise<Replies<TakeoverReply>> {
   const { client, name } = table
-  return each(time, takeovers, (takeover) => takeover.claim.id, async (takeover): Promise<TakeoverReply> => {
-    const request = supersedeRequest(name, takeover, time)
-    const written = await write(table, takeover.claim.id, (options) => client.updateItem(request, options))
-    if (written.kind === 'refused') return refused(written.item, time)
-    return { kind: 'superseded', fence: integer(written.answer.Attributes ?? {}, 'fence') }
-  })
+  return each(
+    time,
+    takeovers,
+    (takeover) => takeover.claim.id,
+    async (takeover): Promise<TakeoverReply> => {
+      const request = supersedeRequest(name, takeover, time)
+      const written = await write(table, takeover.claim.id, (options) => client.updateItem(request, options))
+      if (written.kind === 'refused') return refused(written.item, time)
+      return { kind: 'superseded', fence: integer(written.answer.Attributes ?? {}, 'fence') }
+    },
+  )
 }
 
 export function renew(
@@ -62,12 +77,17 @@ export function renew(
   renewals: readonly Renewal[],
 ): Promise<Replies<RenewalReply>> {
   const { client, name } = table
-  return each(time, renewals, ({ id }) => id, async (renewal): Promise<RenewalReply> => {
-    const request = renewRequest(name, renewal, time)
-    // What is there instead does not matter.
-    const written = await attempt((options) => client.updateItem(request, options))
-    return { kind: written.kind === 'written' ? 'renewed' : 'lost' }
-  })
+  return each(
+    time,
+    renewals,
+    ({ id }) => id,
+    async (renewal): Promise<RenewalReply> => {
+      const request = renewRequest(name, renewal, time)
+      // What is there instead does not matter.
+      const written = await attempt((options) => client.updateItem(request, options))
+      return { kind: written.kind === 'written' ? 'renewed' : 'lost' }
+    },
+  )
 }
 
 export function settle(
@@ -76,11 +96,16 @@ export function settle(
   settlements: readonly Settlement[],
 ): Promise<Replies<SettlementReply>> {
   const { client, name } = table
-  return each(time, settlements, ({ id }) => id, async (settlement): Promise<SettlementReply> => {
-    const request = settleRequest(name, settlement, time)
-    const written = await write(table, settlement.id, (options) => client.updateItem(request, options))
-    return written.kind === 'written' ? { kind: 'settled' } : refused(written.item, time)
-  })
+  return each(
+    time,
+    settlements,
+    ({ id }) => id,
+    async (settlement): Promise<SettlementReply> => {
+      const request = settleRequest(name, settlement, time)
+      const written = await write(table, settlement.id, (options) => client.updateItem(request, options))
+      return written.kind === 'written' ? { kind: 'settled' } : refused(written.item, time)
+    },
+  )
 }
 
 function refused(
