@@ -189,11 +189,13 @@ function finish(call: Call, controls: FlightControls, end: Verdict, fence: numbe
     report('completed', () => ({ id, operation, fence, durationMs }))
     controls.end({ kind: 'completed', outcome: end.outcome })
   } else if (end.kind === 'replay') {
-    // Also after a reconciliation, for which the flight had begun.
+    // Also after a reconciliation or a refused commit, for which the flight had begun.
     controls.begin(end)
     controls.end({ kind: 'completed', outcome: end.outcome })
   } else {
     controls.begin(end)
+    // A flight that had begun and was refused at its commit has others waiting.
+    controls.end({ kind: 'open' })
   }
 }
 
@@ -226,7 +228,7 @@ async function inTransaction<Tx>(
     case 'rolled-back':
       return end.value
     case 'refused':
-      throw changedInside()
+      return await lookAtWinner(call, store, claim)
     case 'unknown': {
       const found = await resolveUnknownCommit(call, store, { claim, sentAt, error: end.error })
       if (found !== undefined) return end.value
@@ -234,6 +236,37 @@ async function inTransaction<Tx>(
     }
     default:
       return end satisfies never
+  }
+}
+
+/**
+ * A store without locks refuses at the commit, when another attempt was first: nothing was applied, and what that
+ * one left is the answer.
+ *
+ * @throws NotAppliedError when the key is free after all; the handler has run, and is not run again within the call
+ */
+async function lookAtWinner<Tx>(call: Call, store: TransactionalStore<Tx>, claim: Claim): Promise<Verdict> {
+  const { id, token, fingerprint } = claim
+  const { now, replies } = await store.read([id])
+  const record = replies[0]
+  const decision = decide(record, { fingerprint, token, onUnknown: call.policy.onUnknown }, now)
+  switch (decision.kind) {
+    case 'replay':
+      return { kind: 'replay', outcome: call.machinery.seal.open(id, decision.record.outcome) }
+    case 'in-progress': {
+      const { leaseLeftMs } = decision
+      return asLeaderNotRun({ kind: 'in-progress', leaseLeftMs, token: record?.token ?? '' })
+    }
+    case 'mismatch':
+    case 'unknown':
+    case 'expired':
+      return decision
+    case 'claim':
+    case 'hold':
+    case 'supersede':
+      throw changedInside()
+    default:
+      return decision satisfies never
   }
 }
 
