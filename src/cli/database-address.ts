@@ -31,6 +31,33 @@ export function readDatabaseAddress(option: string, address: string): DatabaseAd
   return { dialect: 'sqlite', file: parsed.file }
 }
 
+/** A table of DynamoDB; what is not said is left to the SDK or to the default. */
+export interface DynamodbAddress {
+  readonly region: string | undefined
+  readonly table: string | undefined
+  readonly endpoint: string | undefined
+}
+
+/**
+ * Reads `dynamodb://region/table`, with `?endpoint=http://127.0.0.1:8000` for a server that is not Amazon's.
+ * `undefined`: the address is of another kind.
+ *
+ * @throws CommandError about usage
+ */
+export function readDynamodbAddress(option: string, address: string): DynamodbAddress | undefined {
+  if (!address.startsWith('dynamodb:')) return undefined
+  const parts = /^dynamodb:\/\/([a-z0-9-]{0,64})(?:\/([\w.-]{0,255}))?(?:\?(.{0,1000}))?$/.exec(address)
+  const rule = `${option} must be dynamodb://region/table, such as dynamodb://eu-central-1/retrysafe_records, with ?endpoint=http://host:port for a server that is not Amazon's; credentials are found as the SDK does.`
+  if (parts === null) throw usageError(rule)
+  const [, region = '', table = '', query = ''] = parts
+  const parameters = new URLSearchParams(query)
+  const endpoint = parameters.get('endpoint') ?? undefined
+  const isKnown = [...parameters.keys()].every((name) => name === 'endpoint')
+  const isUrl = endpoint === undefined || (/^https?:/.test(endpoint) && URL.canParse(endpoint))
+  if (!isKnown || !isUrl) throw usageError(rule)
+  return { region: region || undefined, table: table || undefined, endpoint }
+}
+
 function readUrl(option: string, address: string): URL {
   if (!URL.canParse(address) || new URL(address).hostname === '') {
     throw usageError(

@@ -20,7 +20,7 @@ export function loadFirst<Name extends string>(
     const loaded = require(name)
     return { name, library: loaded.default ?? loaded }
   }
-  const packages = names.map((name) => name.split('/')[0])
+  const packages = names.map((name) => /^(?:@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? name)
   throw failure(
     `No client library was found in ${process.cwd()} or above: install ${packages.join(' or ')} there.`,
   )

@@ -1,10 +1,16 @@
 /** `retrysafe migrate`, `retrysafe migrate status` and `retrysafe migrate export`. */
 import { existsSync } from 'node:fs'
 import { isIdempotencyError } from '../core/errors.ts'
+import { dynamodbMigrations } from '../stores/dynamodb.ts'
 import { mysqlMigrations, mysqlSchemaSql } from '../stores/mysql.ts'
 import { postgresMigrations, postgresSchemaSql } from '../stores/postgres.ts'
 import { sqliteMigrations, sqliteSchemaSql } from '../stores/sqlite.ts'
-import { readDatabaseAddress, withoutPassword } from './database-address.ts'
+import {
+  type DynamodbAddress,
+  readDatabaseAddress,
+  readDynamodbAddress,
+  withoutPassword,
+} from './database-address.ts'
 import { loadFirst } from './database-client.ts'
 import { failure, usageError } from './failure.ts'
 import { readFlags, type SwitchFlag, type TextFlag } from './flags.ts'
@@ -13,7 +19,7 @@ import { type SchemaDialect, type SchemaTool, schemaFor, schemaTools } from './s
 const storeFlag: TextFlag = {
   type: 'string',
   description:
-    'postgres://.., mysql://.. or sqlite:./file.db (default: the environment variable RETRYSAFE_STORE)',
+    'postgres://.., mysql://.., sqlite:./file.db or dynamodb://region/table (default: the environment variable RETRYSAFE_STORE)',
   valueHint: 'address',
 }
 const tableFlag: TextFlag = {
@@ -29,7 +35,7 @@ export const statusFlags: Readonly<Record<'store' | 'table', TextFlag>> = {
 export const migrateFlags: typeof statusFlags & { readonly 'dry-run': SwitchFlag } = {
   store: storeFlag,
   table: tableFlag,
-  'dry-run': { type: 'boolean', description: 'Print the SQL that is missing and run nothing' },
+  'dry-run': { type: 'boolean', description: 'Print what is missing, as SQL, and run nothing' },
 }
 export const exportFlags: Readonly<Record<'for' | 'dialect' | 'table', TextFlag>> = {
   for: { type: 'string', description: `The tool: ${schemaTools.join(', ')}`, valueHint: 'tool' },
@@ -46,13 +52,17 @@ interface Steps {
 }
 
 interface OpenedSteps extends Steps {
+  readonly table: string
+  /** The steps are no statements: what they make is said before. */
+  readonly inWords?: true
   close(): Promise<unknown>
 }
 
 /** Applies what is missing, or prints it. @throws CommandError */
 export async function runMigrate(rawArgs: readonly string[]): Promise<void> {
-  const { store, table = tableDefault, 'dry-run': dryRun } = readFlags(rawArgs, migrateFlags)
-  await withSteps(store, table, async (steps) => {
+  const { store, table: given, 'dry-run': dryRun } = readFlags(rawArgs, migrateFlags)
+  await withSteps(store, given, async (steps) => {
+    const { table } = steps
     const { version, latest } = await steps.status()
     if (dryRun === true) {
       const pending = await steps.pending()
@@ -61,7 +71,10 @@ export async function runMigrate(rawArgs: readonly string[]): Promise<void> {
       )
       return
     }
-    if (version < latest) await steps.apply()
+    if (version < latest) {
+      if (steps.inWords === true) process.stdout.write(`${await steps.pending()}\n`)
+      await steps.apply()
+    }
     const was =
       version === latest ? 'is up to date' : version === 0 ? 'was made' : `was of version ${version}`
     process.stdout.write(`${table} ${was}: version ${latest}.\n`)
@@ -70,8 +83,9 @@ export async function runMigrate(rawArgs: readonly string[]): Promise<void> {
 
 /** Prints the version; fails where steps are missing, so that a deployment can ask. @throws CommandError */
 export async function runMigrateStatus(rawArgs: readonly string[]): Promise<void> {
-  const { store, table = tableDefault } = readFlags(rawArgs, statusFlags)
-  await withSteps(store, table, async (steps) => {
+  const { store, table: given } = readFlags(rawArgs, statusFlags)
+  await withSteps(store, given, async (steps) => {
+    const { table } = steps
     const { version, latest } = await steps.status()
     if (version < latest) {
       const is = version === 0 ? 'is missing' : `is of version ${version}`
@@ -100,8 +114,8 @@ export function runMigrateExport(rawArgs: readonly string[]): void {
 
 async function withSteps(
   flag: string | undefined,
-  table: string,
-  work: (steps: Steps) => Promise<void>,
+  table: string | undefined,
+  work: (steps: OpenedSteps) => Promise<void>,
 ): Promise<void> {
   const address = flag ?? process.env['RETRYSAFE_STORE'] ?? ''
   if (address === '') throw usageError('--store is missing, and the environment has no RETRYSAFE_STORE.')
@@ -124,7 +138,10 @@ function shown(error: Error, address: string): Error {
   return failure(...lines.map((line) => withoutPassword(line, address)))
 }
 
-async function openSteps(address: string, table: string): Promise<OpenedSteps> {
+async function openSteps(address: string, given: string | undefined): Promise<OpenedSteps> {
+  const dynamodb = readDynamodbAddress('--store', address)
+  if (dynamodb !== undefined) return openDynamodb(dynamodb, given)
+  const table = given ?? tableDefault
   const read = readDatabaseAddress('--store', address)
   switch (read.dialect) {
     case 'postgres':
@@ -142,10 +159,10 @@ async function openPostgres(url: URL, table: string): Promise<OpenedSteps> {
   const { name, library } = loadFirst(['pg', 'postgres'])
   if (name === 'pg') {
     const pool = new library.Pool({ connectionString: url.href, max: 1 })
-    return { ...postgresMigrations({ pool, table }), close: () => pool.end() }
+    return { table, ...postgresMigrations({ pool, table }), close: () => pool.end() }
   }
   const sql = library(url.href, { max: 1, onnotice: () => {} })
-  return { ...postgresMigrations({ sql, table }), close: () => sql.end() }
+  return { table, ...postgresMigrations({ sql, table }), close: () => sql.end() }
 }
 
 async function openMysql(url: URL, table: string): Promise<OpenedSteps> {
@@ -159,11 +176,32 @@ async function openMysql(url: URL, table: string): Promise<OpenedSteps> {
     connectionLimit: 1,
   })
   const connection = name === 'mariadb' ? { mariadb: pool } : { pool }
-  return { ...mysqlMigrations({ ...connection, table }), close: () => pool.end() }
+  return { table, ...mysqlMigrations({ ...connection, table }), close: () => pool.end() }
+}
+
+function openDynamodb(
+  { region, endpoint, table: addressed }: DynamodbAddress,
+  given: string | undefined,
+): OpenedSteps {
+  if (given !== undefined && addressed !== undefined && given !== addressed) {
+    throw usageError('--table names another table than --store.')
+  }
+  const table = given ?? addressed ?? tableDefault
+  const { library } = loadFirst(['@aws-sdk/client-dynamodb'])
+  const client = new library.DynamoDB({
+    ...(region === undefined ? {} : { region }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+  })
+  return {
+    table,
+    inWords: true,
+    ...dynamodbMigrations({ client, table }),
+    close: async () => client.destroy(),
+  }
 }
 
 function openSqlite(file: string, table: string): OpenedSteps {
-  const steps = sqliteMigrations({ file, table })
+  const steps = { table, ...sqliteMigrations({ file, table }) }
   const close = async (): Promise<void> => {}
   if (existsSync(file)) return { ...steps, close }
   // Looking must not make the file.

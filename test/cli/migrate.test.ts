@@ -14,7 +14,14 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { mysqlStore } from '../../src/stores/mysql.ts'
 import { postgresStore } from '../../src/stores/postgres.ts'
 import { sqliteStore } from '../../src/stores/sqlite.ts'
-import { hasMariadb, hasPostgres, mariadbDatabase, postgresDatabase } from '../servers.ts'
+import {
+  dynamodbTable,
+  hasDynamodb,
+  hasMariadb,
+  hasPostgres,
+  mariadbDatabase,
+  postgresDatabase,
+} from '../servers.ts'
 import { generateClient } from '../transactions/prisma-client.ts'
 import { emptyFolder, run, start } from './program.ts'
 
@@ -283,6 +290,51 @@ async function indexesOf(dialect: string, database: Database, table: string): Pr
   }
   return (await database.rows(texts[dialect] as string)).map(({ name }) => name)
 }
+
+describe.skipIf(!hasDynamodb)('dynamodb', () => {
+  function folderWithSdk(): string {
+    const folder = emptyFolder()
+    const scope = join(folder, 'node_modules', '@aws-sdk')
+    mkdirSync(scope, { recursive: true })
+    symlinkSync(join(root, 'node_modules/@aws-sdk/client-dynamodb'), join(scope, 'client-dynamodb'))
+    return folder
+  }
+
+  test('looks, says in words what it makes, makes it and finds it up to date', async () => {
+    vi.stubEnv('AWS_ACCESS_KEY_ID', 'AKIAHUNTER2')
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'hunter2')
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const { endpoint, table } = dynamodbTable()
+    const folder = folderWithSdk()
+    const store = `dynamodb://eu-central-1/${table}?endpoint=${endpoint}`
+    const migrate = (...args: string[]) => run(folder, 'migrate', ...args, '--store', store)
+    expect(await migrate('status')).toMatchObject({ code: 1, output: expect.stringMatching(/is missing/) })
+    const words = `Create the table ${table}: a partition key \`id\` of type S and no sort key, billed per request (PAY_PER_REQUEST).
+Enable time to live on the attribute \`expires\` of ${table}.
+`
+    expect(await migrate('--dry-run')).toEqual({ code: 0, output: words })
+    expect((await migrate('status')).code).toBe(1)
+    expect(await migrate()).toEqual({ code: 0, output: `${words}${table} was made: version 2.\n` })
+    const upToDate = { code: 0, output: `${table} is up to date: version 2.\n` }
+    expect(await migrate()).toEqual(upToDate)
+    expect(await migrate('status')).toEqual(upToDate)
+    expect(await migrate('--dry-run')).toEqual({ ...upToDate, output: `-- ${upToDate.output}` })
+  })
+
+  test.each<[args: string[], code: number, says: RegExp]>([
+    [['--store', 'dynamodb://AKIA:hunter2@eu-central-1/records'], 2, /credentials are found as the SDK does/],
+    [['--store', 'dynamodb:records'], 2, /dynamodb:\/\/region\/table/],
+    [['--store', 'dynamodb://eu-central-1/a b'], 2, /dynamodb:\/\/region\/table/],
+    [['--store', 'dynamodb://eu-central-1/records?secret=hunter2'], 2, /dynamodb:\/\/region\/table/],
+    [['--store', 'dynamodb://eu-central-1/records?endpoint=here'], 2, /endpoint=http/],
+    [['--store', 'dynamodb://eu-central-1/records', '--table', 'others'], 2, /--table names another table/],
+    [['--store', 'dynamodb://eu-central-1/records'], 1, /install @aws-sdk\/client-dynamodb there/],
+  ])('%j', async (args, code, says) => {
+    const ended = await run(emptyFolder(), 'migrate', ...args)
+    expect(ended).toEqual({ code, output: expect.stringMatching(says) })
+    expect(ended.output).not.toContain('hunter2')
+  })
+})
 
 describe('what cannot be done', () => {
   test.each<[args: string[], code: number, says: RegExp]>([

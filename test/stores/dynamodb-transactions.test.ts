@@ -76,7 +76,7 @@ describe.skipIf(!hasDynamodb)('a transaction', () => {
     )
     const results = await Promise.all(orders.map((order) => order.run(callOf('one'))))
     expect(inside).toBe(2)
-    expect(results.map(({ replayed }) => replayed).sort()).toEqual([false, true])
+    expect(results.filter(({ replayed }) => replayed)).toHaveLength(1)
     const winner = results.findIndex(({ replayed }) => !replayed)
     expect(results.map(({ value }) => value.by)).toEqual([winner, winner])
     expect(await shop.ordered()).toEqual([`one of ${winner}`])
@@ -111,7 +111,7 @@ describe.skipIf(!hasDynamodb)('a transaction', () => {
     const first = order.attempt(callOf('one'))
     await started.promise
     // A duplicate with patience joins the flight of the first.
-    const patient = idem.transaction('order', { wait: '15s' }, async (_: Order) => ({ text: 'run again' }))
+    const patient = idem.transaction<Order, Order>('order', { wait: '15s' }, async () => ({ text: 'again' }))
     const second = patient.run(callOf('one'))
     waiting.resolve()
     expect(await first).toMatchObject({ kind: 'in-progress' })
@@ -128,7 +128,7 @@ describe.skipIf(!hasDynamodb)('a transaction', () => {
     const order = orderOn(instance(shop.store), shop, async () => {
       runs += 1
       if (runs > 1) return
-      const failing = instance(other).operation('order', (_: Order) => {
+      const failing = instance(other).operation<Order, never>('order', () => {
         throw new Error('released')
       })
       await expect(failing.run(callOf('one'))).rejects.toThrow('released')
@@ -305,7 +305,7 @@ describe.skipIf(!hasDynamodb)('a commit', () => {
     const { transactWriteItems } = shop.client
     let cancelled = 0
     shop.client.transactWriteItems = (async (...args: Parameters<typeof transactWriteItems>) => {
-      if (cancelled === times) return await transactWriteItems.apply(shop.client, args)
+      if (cancelled === times) return transactWriteItems.apply(shop.client, args)
       cancelled += 1
       throw new TransactionCanceledException({
         message: 'Transaction cancelled',

@@ -13,7 +13,7 @@ import {
   takeover,
 } from '../../src/verification/store-cases/context.ts'
 import { dynamodbTable, hasDynamodb } from '../servers.ts'
-import { clientOf, clockWith, noSkew, sentBy, shopOfTest, skewAnswers } from './dynamodb-shop.ts'
+import { clientOf, clockWith, noSkew, sentBy, shopOfTest } from './dynamodb-shop.ts'
 
 const principal = 'alice'
 
