@@ -25,12 +25,7 @@ import type {
   TransactionVerdict,
 } from '../core/store.ts'
 import { checkClient, type DynamodbClient } from './dynamodb/client.ts'
-import {
-  type Collector,
-  type DynamodbOwnTransaction,
-  type DynamodbTransaction,
-  newCollector,
-} from './dynamodb/collector.ts'
+import { type DynamodbOwnTransaction, type DynamodbTransaction, newCollector } from './dynamodb/collector.ts'
 import { type HostClock, type TimeSource, timeSource } from './dynamodb/date-header.ts'
 import { outcomeBytesMax } from './dynamodb/items.ts'
 import type { ServerTime } from './dynamodb/server-clock.ts'
@@ -167,10 +162,11 @@ class DynamodbRecords implements DynamodbStore {
   readonly #makesTable: boolean
   readonly #source: TimeSource
   readonly #sweep: Sweep
-  readonly #claimed = new Map<RecordId, Collector>()
+  readonly #claimed = new Set<RecordId>()
   readonly #underWay = new Set<Promise<unknown>>()
   #isReady = false
   #readying: Promise<void> | undefined
+  #asking: Promise<unknown> | undefined
   #isClosed = false
 
   constructor(table: Table, makesTable: boolean, clock: HostClock) {
@@ -261,7 +257,10 @@ class DynamodbRecords implements DynamodbStore {
     await this.#prepared()
     const known = this.#source.at()
     if (known !== undefined) return known
-    await readItems(this.#table, [noId])
+    this.#asking ??= readItems(this.#table, [noId]).finally(() => {
+      this.#asking = undefined
+    })
+    await this.#asking
     const shown = this.#source.at()
     if (shown === undefined) throw new StoreError('permanent', 'The answers of the server have no `Date`.')
     return shown

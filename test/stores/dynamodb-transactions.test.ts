@@ -222,6 +222,7 @@ describe.skipIf(!hasDynamodb)('entries of the user’s', () => {
     })
     await expect(order.run(callOf('one'))).rejects.toMatchObject({ name: 'ValidationException' })
     expect(await shop.ordered()).toEqual([])
+    expect((await shop.store.list({ limit: 10 })).records).toEqual([])
   })
 
   test('are at most 99, and one of four kinds', async () => {

@@ -69,6 +69,7 @@ export function collectorFor(tx: unknown): Collector | undefined {
 export function newCollector(): Collector {
   const entries: TransactWriteItem[] = []
   const records: Collector['records'] = new Map()
+  const number = serial++
   let isClosed = false
   const checkOpen = (): void => {
     if (isClosed) throw new StoreError('permanent', 'This transaction has ended.')
@@ -89,7 +90,7 @@ export function newCollector(): Collector {
         Put: recordEntry(table, item, seen, time),
       }))
       const TransactItems = [...entries, ...puts]
-      const token = requestToken(records)
+      const token = requestToken(records, number)
       return token === undefined ? { TransactItems } : { TransactItems, ClientRequestToken: token }
     },
   }
@@ -112,11 +113,11 @@ function checkEntry(entry: TransactWriteItem): void {
   }
 }
 
-/**
- * By this token the server knows a request that the SDK sends again. It differs for each thing that a holder may
- * write, since the same token with other entries is refused.
- */
-function requestToken(records: Collector['records']): string | undefined {
+/** Tells the transactions of one token apart: the same request token with other entries would be refused. */
+let serial = 0
+
+/** By this token, which is this process's own, the server knows a request that the SDK sends again. */
+function requestToken(records: Collector['records'], number: number): string | undefined {
   const [first] = records.values()
-  return first === undefined ? undefined : `${string(first.item, 'token')}-${string(first.item, 'phase')}`
+  return first === undefined ? undefined : `${string(first.item, 'token')}-${number.toString(36)}`
 }

@@ -120,9 +120,11 @@ export function reasonAsStoreError(code: string): StoreError {
   return new StoreError(meaning.failure, meaning.says)
 }
 
-/** The server found a mistake in what was sent. */
-export function isValidationFailure(error: unknown): boolean {
-  return asSdkError(error).name === 'ValidationException'
+/** The server refused what was sent, or whom it was sent by, in the only try that there was. */
+export function isRefusedEntry(error: unknown): boolean {
+  const isAboutEntry =
+    asSdkError(error).name === 'ValidationException' || isMissingTable(error) || isDenied(error)
+  return isAboutEntry && wasTriedOnce(error)
 }
 
 /** The SDK sent the request once only. */

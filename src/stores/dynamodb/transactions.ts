@@ -33,7 +33,7 @@ import {
   asStoreError,
   cancellationReasons,
   type CancellationReason,
-  isValidationFailure,
+  isRefusedEntry,
   reasonAsStoreError,
   wasTriedOnce,
 } from './errors.ts'
@@ -44,8 +44,8 @@ import { pause, readItems, type Table } from './verbs.ts'
 
 export interface TransactionHost {
   readonly table: Table
-  /** Ids that open transactions of this store have claimed, with whose they are. */
-  readonly claimed: Map<RecordId, Collector>
+  /** Ids that open transactions of this store have claimed. */
+  readonly claimed: Set<RecordId>
   time(): Promise<ServerTime>
 }
 
@@ -56,7 +56,8 @@ export async function runTransaction<Value>(
   work: Work<Value>,
 ): Promise<TransactionEnd<Value>> {
   const collector = newCollector()
-  const records = verbsOf(host, collector, true)
+  const own = new Set<RecordId>()
+  const records = verbsOf(host, collector, own)
   try {
     const verdict = await work(collector.tx, records)
     if (verdict.kind === 'roll-back') return { kind: 'rolled-back', value: verdict.value }
@@ -65,7 +66,7 @@ export async function runTransaction<Value>(
     return await commit(host.table, collector, verdict.value)
   } finally {
     collector.close()
-    for (const [id, owner] of host.claimed) if (owner === collector) host.claimed.delete(id)
+    for (const id of own) host.claimed.delete(id)
   }
 }
 
@@ -79,7 +80,7 @@ export function joinedVerbs(host: TransactionHost, tx: unknown): RecordVerbs {
   if (collector === undefined) {
     throw new InvalidOptionError('tx', 'must be a `dynamodbTransaction()`, whose request you send yourself')
   }
-  return verbsOf(host, collector, false)
+  return verbsOf(host, collector, undefined)
 }
 
 async function settled(records: RecordVerbs, settlement: Settlement | undefined): Promise<boolean> {
@@ -89,7 +90,8 @@ async function settled(records: RecordVerbs, settlement: Settlement | undefined)
   return reply.kind === 'settled'
 }
 
-function verbsOf(host: TransactionHost, collector: Collector, locks: boolean): RecordVerbs {
+/** @param own the ids that this transaction has locked; `undefined` where its end is not seen, and none is */
+function verbsOf(host: TransactionHost, collector: Collector, own: Set<RecordId> | undefined): RecordVerbs {
   const { table, claimed } = host
   const { records } = collector
 
@@ -104,14 +106,17 @@ function verbsOf(host: TransactionHost, collector: Collector, locks: boolean): R
 
   /** Whether another open transaction has claimed the id; if not, this one has now. */
   function isLocked(id: RecordId): boolean {
-    if (!locks) return false
-    const owner = claimed.get(id)
-    if (owner === undefined) claimed.set(id, collector)
-    return owner !== undefined && owner !== collector
+    if (own === undefined || own.has(id)) return false
+    if (claimed.has(id)) return true
+    claimed.add(id)
+    own.add(id)
+    return false
   }
 
+  /** What was found and not taken is nobody's. */
   function unlock(id: RecordId): void {
-    if (locks && !records.has(id)) claimed.delete(id)
+    if (records.has(id) || own?.delete(id) !== true) return
+    claimed.delete(id)
   }
 
   async function claim(asked: Claim, time: ServerTime): Promise<ClaimReply> {
@@ -229,15 +234,15 @@ type CommitFailure =
 function endOf(error: unknown, request: TransactWriteRequest, collector: Collector): CommitFailure {
   const reasons = cancellationReasons(error)
   if (reasons !== undefined) return endOfCancelled(error, reasons, request, collector)
-  // What is wrong with an entry of the user's shows best in the server's own words.
-  if (isValidationFailure(error)) return { kind: 'failed', error }
+  // What is wrong with an entry of the user's, or its table, shows best in the server's own words.
+  if (isRefusedEntry(error)) return { kind: 'failed', error }
   const failure = asStoreError(error)
   if (!(failure instanceof StoreError)) return { kind: 'failed', error: failure }
   // A try before the last one may have been applied.
   const isDefinite =
     failure.failure === 'transient' || (failure.failure === 'permanent' && wasTriedOnce(error))
   if (!isDefinite) return { kind: 'unknown', error: failure }
-  return failure.failure === 'transient' ? { kind: 'again', error: failure } : { kind: 'failed', error }
+  return { kind: failure.failure === 'transient' ? 'again' : 'failed', error: failure }
 }
 
 const conditionCode = 'ConditionalCheckFailed'
