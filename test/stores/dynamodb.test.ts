@@ -1,6 +1,6 @@
 /** The store on the emulator: what goes over the wire, whose clock decides, what the table and its items must be. */
 import { DynamoDB, DynamoDBClient } from '@aws-sdk/client-dynamodb'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Claim } from '../../src/core/store.ts'
 import { createIdempotency } from '../../src/engine/idempotency.ts'
 import { dynamodbMigrations, dynamodbStore } from '../../src/stores/dynamodb.ts'
@@ -310,9 +310,45 @@ describe.skipIf(!hasDynamodb)('expiry', () => {
     expect(await charge.run(call)).toEqual({ value: 2, replayed: false })
   })
 
+  test('what changes hands while it is swept stays', async () => {
+    const { client, store, skew } = await shopOfTest()
+    const short = { leaseMs: 100, retentionMs: 0 }
+    const [renewed, taken, settled] = [newClaim(short), newClaim(short), newClaim(short)] as const
+    const tombstone = { retentionMs: 100, tombstoneMs: longMs }
+    const completed = newClaim()
+    const claims = [renewed, taken, settled, completed]
+    await store.claim(claims)
+    await store.settle([completion(completed, tombstone)])
+    skew.hostMs += 5_000
+    skew.serverMs += 5_000
+    const { scan } = client
+    client.scan = (async (input: never) => {
+      const page = await (scan as (input: never) => Promise<unknown>).call(client, input)
+      await store.renew([{ ...renewed, leaseMs: longMs }])
+      const takers = [
+        takeover({ token: taken.token, phase: 'running' }, newClaim({ id: taken.id })),
+        takeover({ token: completed.token, phase: 'completed' }, newClaim({ id: completed.id })),
+      ]
+      expect((await store.supersede(takers)).replies.map(({ kind }) => kind)).toEqual([
+        'superseded',
+        'superseded',
+      ])
+      await store.settle([completion(settled)])
+      return page
+    }) as never
+    expect(await store.sweep(10)).toEqual({ removed: 0, entombed: 0, more: false })
+    const { replies } = await store.read(claims.map(({ id }) => id))
+    expect(replies.map((record) => record?.phase)).toEqual(['running', 'running', 'completed', 'running'])
+  })
+
   test('an instance does not sweep by itself', async () => {
-    const { store } = await shopOfTest()
-    expect(store.capabilities.expiresByItself).toBe(true)
+    const { client, store } = await shopOfTest()
+    const sent = sentBy(client)
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    await using _ = createIdempotency({ store })
+    await vi.advanceTimersByTimeAsync(3_600_000)
+    expect(sent).toEqual([])
   })
 })
 
