@@ -89,6 +89,29 @@ describe.skipIf(!hasDynamodb)('requests', () => {
     expect(sent).toEqual(['PutItem', 'GetItem'])
   })
 
+  test('go side by side up to a bound, and those of one id one after the other', async () => {
+    const { client, store } = await shopOfTest()
+    const underWay: string[] = []
+    let most = 0
+    const { putItem } = client
+    client.putItem = (async (input: { Item: { id: { S: string } } }) => {
+      const id = input.Item.id.S
+      expect(underWay).not.toContain(id)
+      underWay.push(id)
+      most = Math.max(most, underWay.length)
+      try {
+        return await (putItem as (input: never) => Promise<unknown>).call(client, input as never)
+      } finally {
+        underWay.splice(underWay.indexOf(id), 1)
+      }
+    }) as never
+    const claims = Array.from({ length: 40 }, () => newClaim())
+    const again = claims.map(({ id }) => newClaim({ id }))
+    const { replies } = await store.claim(claims.flatMap((claim, at) => [claim, again[at] ?? claim]))
+    expect(replies.map(({ kind }) => kind)).toEqual(claims.flatMap(() => ['claimed', 'found']))
+    expect(most).toBe(25)
+  })
+
   test('every read is a consistent one', async () => {
     const { client, store } = await shopOfTest()
     const flags: unknown[] = []
