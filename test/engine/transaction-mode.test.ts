@@ -132,6 +132,85 @@ describe('transaction', () => {
   })
 })
 
+describe('a commit that is refused, as by a store without locks,', () => {
+  /** The next transaction of `idem` is undone at its end, because `rival` was first. */
+  function refuseNext(rival: () => Promise<unknown>): void {
+    const { transaction } = store
+    store.transaction = async (work) => {
+      store.transaction = transaction
+      await transaction.call(store, async (tx, records) => {
+        const verdict = await work(tx as SqliteTx, records)
+        return { kind: 'roll-back', value: verdict.value }
+      })
+      await rival()
+      return { kind: 'refused' }
+    }
+  }
+
+  const other = (handler: (input: Order) => Promise<unknown>, input: Order = call.input): Promise<unknown> =>
+    createIdempotency({ store, sweep: false })
+      .operation('order', handler)
+      .attempt({ ...call, input })
+
+  test.each([
+    [
+      'a replay of the winner',
+      async (): Promise<unknown> => ({ sku: 'winner' }),
+      call.input,
+      { kind: 'replayed', value: { sku: 'winner' } },
+    ],
+    ['a mismatch with the winner', async (): Promise<unknown> => 1, { sku: 'B2' }, { kind: 'mismatch' }],
+  ] as const)('ends as %s', async (_, handler, input, expected) => {
+    let runs = 0
+    const order = idem.transaction('order', (given: Order, { tx }) => {
+      runs += 1
+      return place(tx, given)
+    })
+    refuseNext(() => other(handler, input))
+    expect(await order.attempt(call)).toEqual(expected)
+    expect([runs, orders()]).toEqual([1, []])
+  })
+
+  test('is in progress while the winner runs, and lets go of those who waited for it', async () => {
+    const over = Promise.withResolvers<void>()
+    const started = Promise.withResolvers<void>()
+    const begun = Promise.withResolvers<void>()
+    let winning: Promise<unknown> | undefined
+    const order = idem.transaction('order', { wait: 0 }, (input: Order, { tx }) => {
+      begun.resolve()
+      return place(tx, input)
+    })
+    refuseNext(async () => {
+      winning = other(async () => {
+        started.resolve()
+        await over.promise
+        return { sku: 'winner' }
+      })
+      await started.promise
+    })
+    const first = order.attempt(call)
+    await begun.promise
+    const patient = idem.transaction<Order, Order>('order', { wait: '15s' }, async () => ({ sku: 'again' }))
+    const second = patient.attempt(call)
+    expect(await first).toMatchObject({ kind: 'in-progress' })
+    over.resolve()
+    await winning
+    expect(await second).toEqual({ kind: 'replayed', value: { sku: 'winner' } })
+  })
+
+  test('is not applied when the key is free after all, and the handler is not run again', async () => {
+    let runs = 0
+    const order = idem.transaction('order', (input: Order, { tx }) => {
+      runs += 1
+      return place(tx, input)
+    })
+    refuseNext(async () => undefined)
+    await expect(order.run(call)).rejects.toMatchObject({ code: 'not-applied' })
+    expect([runs, orders()]).toEqual([1, []])
+    expect(await order.run(call)).toEqual({ value: { sku: 'A1' }, replayed: false })
+  })
+})
+
 describe('a commit without an answer', () => {
   /**
    * The store as seen through a connection that breaks at COMMIT, `applied` or not. `meanwhile` happens before the
