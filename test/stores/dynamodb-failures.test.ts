@@ -2,7 +2,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { inspect } from 'node:util'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { DynamoDB } from '@aws-sdk/client-dynamodb'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { StoreFailure } from '../../src/core/errors.ts'
 import type { IdempotencyStore } from '../../src/core/store.ts'
 import { createIdempotency } from '../../src/engine/idempotency.ts'
@@ -165,6 +166,18 @@ describe('an error of the server', () => {
       },
     })
     expect((await failureOf(dynamodbStore({ client: failing }).ready())).failure).toBe('permanent')
+  })
+
+  test.each([
+    ['no region', {}, /no region/],
+    ['an endpoint that is none', { region: 'eu-central-1', endpoint: 'CANARY' }, /endpoint/],
+  ])('that comes from %s is told at the start', async (_, config, says) => {
+    for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION', 'AWS_PROFILE']) vi.stubEnv(name, undefined)
+    vi.stubEnv('AWS_CONFIG_FILE', '/nowhere')
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const error = await failureOf(dynamodbStore({ client: new DynamoDB({ credentials, ...config }) }).ready())
+    expect(error.failure).toBe('permanent')
+    expect(String(error)).toMatch(says)
   })
 
   test('that denies to look at the table names the rights', async () => {

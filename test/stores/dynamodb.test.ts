@@ -369,9 +369,10 @@ describe.skipIf(!hasDynamodb)('expiry', () => {
     const sent = sentBy(client)
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     onTestFinished(() => void vi.useRealTimers())
-    await using _ = createIdempotency({ store })
+    const idem = createIdempotency({ store })
     await vi.advanceTimersByTimeAsync(3_600_000)
     expect(sent).toEqual([])
+    await idem.close()
   })
 })
 

@@ -58,6 +58,7 @@ const meanings: Readonly<Record<string, Meaning>> = {
   ValidationException: permanent('The server refused a request: the table has another form, most likely.'),
   ValidationError: permanent('The server refused an entry of the transaction.'),
   SerializationException: permanent('The server could not read a request.'),
+  ERR_INVALID_URL: permanent('The endpoint of the client is no URL.'),
   TimeoutError: lost('The server did not answer in time.'),
   AbortError: lost('The server did not answer in time.'),
   ECONNRESET: lost('The connection was lost.'),
@@ -155,15 +156,16 @@ export function isDenied(error: unknown): boolean {
  */
 export function asStoreError(error: unknown): IdempotencyError {
   if (error instanceof IdempotencyError) return error
-  const { name, code } = asSdkError(error)
   const cause = withoutValues(error)
-  const meaning = meaningOf(name, code)
+  const meaning = meaningOf(asSdkError(error))
   if (meaning === undefined) return new StoreError('unrecognised', 'The request failed.', { cause })
   const failure = meaning.failure === 'transient' && !wasTriedOnce(error) ? 'lost' : meaning.failure
   return new StoreError(failure, meaning.says, { cause })
 }
 
-function meaningOf(name: unknown, code: unknown): Meaning | undefined {
+function meaningOf({ name, code, message }: SdkError): Meaning | undefined {
+  // The one mistake of a set-up that the SDK has no name for.
+  if (message === 'Region is missing') return permanent('The client has no region.')
   if (neverSent.has(code)) return transient('The server cannot be reached.')
   for (const word of [name, code]) {
     if (typeof word === 'string' && Object.hasOwn(meanings, word)) return meanings[word]
