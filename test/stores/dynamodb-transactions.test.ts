@@ -1,6 +1,6 @@
 /** Records that commit with items of the user's, in one request. */
 import { TransactionCanceledException } from '@aws-sdk/client-dynamodb'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { StoreError } from '../../src/core/errors.ts'
 import { createIdempotency, type Idempotency } from '../../src/engine/idempotency.ts'
 import {
@@ -328,6 +328,15 @@ describe.skipIf(!hasDynamodb)('a commit', () => {
     },
   )
 
+  test('that conflicts with the one that wins gets that one’s answer', async () => {
+    const shop = await shopOfTest()
+    cancelNext(shop, 1, 'None', 'TransactionConflict')
+    const rival = orderOn(instance(shop.another()), shop)
+    const order = orderOn(instance(shop.store), shop, async () => void (await rival.run(callOf('one'))))
+    expect(await order.run(callOf('one'))).toEqual({ value: { text: 'one' }, replayed: true })
+    expect(await shop.ordered()).toEqual(['one'])
+  })
+
   test('that meets conflicts without end is not applied', async () => {
     const shop = await shopOfTest()
     const cancelled = cancelNext(shop, 100, 'TransactionConflict', 'None')
@@ -337,6 +346,63 @@ describe.skipIf(!hasDynamodb)('a commit', () => {
     expect((failed as Error).cause).toBeInstanceOf(StoreError)
     expect(cancelled()).toBe(6)
     expect(await shop.ordered()).toEqual([])
+  })
+})
+
+describe.skipIf(!hasDynamodb)('under faults', () => {
+  test('of many keys, each asked for in three processes whose connections are cut, each is applied once', async () => {
+    const shop = await shopOfTest()
+    const port = Number(new URL(shop.endpoint).port)
+    const proxies = await Promise.all([0, 1, 2].map(() => startFaultProxy({ target: { port } })))
+    onTestFinished(async () => void (await Promise.all(proxies.map((proxy) => proxy.close()))))
+    let runs = 0
+    const orders = proxies.map((proxy, at) => {
+      const client = clientOf(`http://127.0.0.1:${proxy.port}`, { maxAttempts: 1 + at })
+      const idem = createIdempotency({ store: shop.another({ client }) })
+      return idem.transaction('order', async ({ text }: Order, { tx }) => {
+        const run = (runs += 1)
+        // An entry of its own for each run: what is applied twice shows.
+        shop.order(tx, `${text} by run ${run}`)
+        return { run }
+      })
+    })
+    await Promise.all(
+      orders.map((order, at) => order.run({ key: `warm ${at}`, principal, input: { text: 'w' } })),
+    )
+    for (const proxy of proxies) {
+      for (const when of ['before', 'after', 'sent'] as const) {
+        proxy.cutOn('DynamoDB_20120810.TransactWriteItems', when, 4)
+        proxy.cutOn('DynamoDB_20120810.GetItem', when, 2)
+      }
+    }
+    const keys = Array.from({ length: 15 }, (_, at) => `key ${at}`)
+    const triesMax = 30
+    const persistent = async (order: (typeof orders)[number], key: string): Promise<number> => {
+      for (let tries = 1; ; tries++) {
+        try {
+          return (await order.run({ key, principal, input: { text: key } })).value.run
+        } catch (error) {
+          expect(['not-applied', 'in-progress', 'store-unavailable', 'outcome-unknown']).toContain(
+            (error as { code?: string }).code,
+          )
+          if (tries === triesMax) throw error
+        }
+      }
+    }
+    const answers = await Promise.all(
+      keys.map(async (key) => {
+        const values = await Promise.all(orders.map((order) => persistent(order, key)))
+        expect(new Set(values).size).toBe(1)
+        return `${key} by run ${values[0]}`
+      }),
+    )
+    const applied = (await shop.ordered()).filter((text) => text.startsWith('key'))
+    expect(applied).toEqual(answers.toSorted())
+    const cuts = proxies.reduce(
+      (sum, { counts }) => sum + counts.cutBefore + counts.cutAfter + counts.cutSent,
+      0,
+    )
+    expect(cuts).toBeGreaterThan(10)
   })
 })
 
