@@ -262,7 +262,9 @@ test('a reason of a cancelled transaction has the class of its error', () => {
   expect(reasonAsStoreError('ProvisionedThroughputExceeded').failure).toBe('transient')
   expect(reasonAsStoreError('ItemCollectionSizeLimitExceeded').failure).toBe('permanent')
   expect(reasonAsStoreError('ValidationError').failure).toBe('permanent')
-  expect(reasonAsStoreError('DuplicateItem').failure).toBe('unrecognised')
+  for (const other of ['DuplicateItem', 'constructor', '']) {
+    expect(reasonAsStoreError(other).failure).toBe('unrecognised')
+  }
 })
 
 describe.skipIf(!hasDynamodb)('an answer that is lost, and that the SDK asks for again,', () => {

@@ -424,6 +424,18 @@ describe.skipIf(!hasDynamodb)('a transaction that the user sends', () => {
     expect(await shop.ordered()).toEqual(['one'])
   })
 
+  test('in which one key is asked for twice holds it once', async () => {
+    const shop = await shopOfTest()
+    const idem = instance(shop.store)
+    const tx = dynamodbTransaction()
+    let runs = 0
+    const within = () => idem.within(tx, { operation: 'order', ...callOf('one') }, () => ++runs)
+    await Promise.allSettled([within(), within()])
+    expect(runs).toBe(1)
+    expect(tx.request().TransactItems).toHaveLength(1)
+    await shop.client.transactWriteItems(tx.request())
+  })
+
   test('of which two are sent applies once', async () => {
     const shop = await shopOfTest()
     const idems = [instance(shop.store), instance(shop.another())]

@@ -116,7 +116,7 @@ export function cancellationReasons(error: unknown): readonly CancellationReason
 
 /** The error of a transaction one entry of which failed for this reason. */
 export function reasonAsStoreError(code: string): StoreError {
-  const meaning = meanings[code] ?? meanings[`${code}Exception`]
+  const meaning = listed(code) ?? listed(`${code}Exception`)
   if (meaning === undefined) return new StoreError('unrecognised', 'The server cancelled the transaction.')
   return new StoreError(meaning.failure, meaning.says)
 }
@@ -167,10 +167,11 @@ function meaningOf({ name, code, message }: SdkError): Meaning | undefined {
   // The one mistake of a set-up that the SDK has no name for.
   if (message === 'Region is missing') return permanent('The client has no region.')
   if (neverSent.has(code)) return transient('The server cannot be reached.')
-  for (const word of [name, code]) {
-    if (typeof word === 'string' && Object.hasOwn(meanings, word)) return meanings[word]
-  }
-  return undefined
+  return listed(name) ?? listed(code)
+}
+
+function listed(name: unknown): Meaning | undefined {
+  return typeof name === 'string' && Object.hasOwn(meanings, name) ? meanings[name] : undefined
 }
 
 const denied = /\bdynamodb:\w+/

@@ -96,7 +96,10 @@ function verbsOf(host: TransactionHost, collector: Collector, own: Set<RecordId>
   const { records } = collector
 
   async function current(id: RecordId): Promise<Item | undefined> {
-    return records.get(id)?.item ?? (await readItems(table, [id])).get(id)
+    if (records.has(id)) return records.get(id)?.item
+    const read = await readItems(table, [id])
+    // Another verb of this transaction may have changed it meanwhile.
+    return records.get(id)?.item ?? read.get(id)
   }
 
   function change(id: RecordId, item: Item, seen: ChangedRecord['seen'], time: ServerTime): void {
