@@ -19,7 +19,7 @@ export const keyAttribute = 'id'
 export const timeToLiveAttribute = 'expires'
 
 /** Form of the items that this release writes; it reads no newer one. */
-const itemVersion = 1
+export const itemVersion = 1
 
 /** Deletion by the server's TTL decides nothing, so it may as well come late. */
 const expiresLateSeconds = 3_600

@@ -4,7 +4,7 @@ import type { ListPage, ListQuery, SweepReply } from '../../core/store.ts'
 import { newestFirst } from '../scan/newest-first.ts'
 import { bounded, type Item } from './client.ts'
 import { asStoreError, isConditionFailure } from './errors.ts'
-import { integer, keyAttribute, recordOf, string } from './items.ts'
+import { integer, itemVersion, keyAttribute, recordOf, string } from './items.ts'
 import { eachSideBySide } from './parallel.ts'
 import { entombRequest, removeRequest, sweptAttributes } from './requests.ts'
 import type { ServerTime } from './server-clock.ts'
@@ -56,7 +56,7 @@ async function sweepItem(
 /** An item that cannot be read is kept: whoever claims its key is told. */
 function dueOf(item: Item, now: number): 'removed' | 'entombed' | 'kept' {
   try {
-    if (integer(item, 'v') !== 1) return 'kept'
+    if (integer(item, 'v') !== itemVersion) return 'kept'
     const sureUntil = integer(item, 'sureUntil')
     if (now >= sureUntil + integer(item, 'keptMs')) return 'removed'
     return now >= sureUntil && string(item, 'phase') === 'completed' ? 'entombed' : 'kept'
