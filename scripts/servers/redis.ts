@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import { Redis } from 'ioredis'
 import {
   endServer,
@@ -88,15 +89,18 @@ async function startNode(settings: readonly string[]): Promise<RunningServer> {
     undefined,
     'KILL',
   )
-  await untilAnswers(child, async () => {
-    const client = new Redis(port, { lazyConnect: true, retryStrategy: null, enableOfflineQueue: false })
-    client.on('error', () => {})
-    try {
-      await client.connect()
-      await client.ping()
-    } finally {
-      client.disconnect()
-    }
-  })
+  await untilAnswers(child, () => pingRedis(port))
   return { url: `redis://127.0.0.1:${port}`, port, stop: () => endServer(child, folder) }
+}
+
+/** Whether it answers, also where it asks for a password. @throws Error */
+export async function pingRedis(port: number): Promise<void> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    socket.end('PING\r\n')
+    const answer = Buffer.concat(await socket.toArray()).toString()
+    if (!/^(\+PONG|-NOAUTH)/.test(answer)) throw new Error(`The server answered ${answer}`)
+  } finally {
+    socket.destroy()
+  }
 }

@@ -3,8 +3,7 @@ import { type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { Redis } from 'ioredis'
-import { redisProgram } from '../../scripts/servers/redis.ts'
+import { pingRedis, redisProgram } from '../../scripts/servers/redis.ts'
 import { freePort, newFolder, spawnServer, untilAnswers } from '../../scripts/servers/process.ts'
 
 export interface MortalRedisOptions {
@@ -43,22 +42,7 @@ export class MortalRedis {
     const words = [...place, ...pidFile, '--save', '', ...saves, ...settings]
     const shell = spawnServer(redisProgram(), words, undefined, 'KILL')
     this.#shell = shell
-    await untilAnswers(shell, async () => {
-      const client = new Redis(this.port, {
-        lazyConnect: true,
-        retryStrategy: null,
-        enableOfflineQueue: false,
-      })
-      client.on('error', () => {})
-      try {
-        await client.connect()
-        await client.call('PING').catch((error: Error) => {
-          if (!/NOAUTH|NOPERM/.test(error.message)) throw error
-        })
-      } finally {
-        client.disconnect()
-      }
-    })
+    await untilAnswers(shell, () => pingRedis(this.port))
   }
 
   /** SIGKILL: nothing is written any more. */

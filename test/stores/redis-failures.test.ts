@@ -126,7 +126,7 @@ describe.runIf(hasRedis)('redisStore on a server of its own', () => {
   })
 
   test('a password that is wrong, or missing, is a permanent error without the password in it', async () => {
-    const guarded = await MortalRedis.make({ settings: ['--requirepass', 'open sesame'] })
+    const guarded = await MortalRedis.make({ settings: ['--requirepass', 'open-sesame'] })
     onTestFinished(() => guarded.dispose())
     for (const client of [
       quiet(new Redis(guarded.port)),
