@@ -4,6 +4,8 @@ import { Cluster, Redis } from 'ioredis'
 import { Redis as Ioredis5 } from 'ioredis-5'
 import { Cluster as IovalkeyCluster, Redis as Iovalkey } from 'iovalkey'
 import { createClient, createCluster } from 'redis'
+import { createClient as createClient4 } from 'redis-4'
+import { createClient as createClient5 } from 'redis-5'
 import {
   type RedisClient,
   type RedisStore,
@@ -49,6 +51,14 @@ export const redisClients: Readonly<Record<string, () => Promise<OpenedClient>>>
   redis: async () => {
     const client = await createClient({ url: redisUrl }).connect()
     return { client, close: () => client.destroy() }
+  },
+  'redis 5': async () => {
+    const client = await createClient5({ url: redisUrl }).connect()
+    return { client, close: () => client.destroy() }
+  },
+  'redis 4': async () => {
+    const client = await createClient4({ url: redisUrl }).connect()
+    return { client, close: () => client.disconnect() }
   },
   'redis, RESP2': async () => {
     const client = await createClient({ url: redisUrl, RESP: 2 }).connect()

@@ -60,7 +60,10 @@ export interface NodeRedisSentinel {
 }
 
 interface NodeRedisOptions {
+  /** Since release 5. */
   readonly typeMapping?: any
+  /** Of release 4. */
+  readonly returnBuffers?: any
 }
 
 /** What the store uses of `Redis` of `@upstash/redis`. */
@@ -200,7 +203,7 @@ function ioredisConnection(client: IoredisBuffers): RedisConnection {
 }
 
 /** By the first octet of the protocol: bulk strings as octets. */
-const bulkStringsAsOctets: NodeRedisOptions = { typeMapping: { 36: Buffer } }
+const bulkStringsAsOctets: NodeRedisOptions = { typeMapping: { 36: Buffer }, returnBuffers: true }
 
 function nodeRedisConnection(
   given: Partial<NodeRedisClient & NodeRedisCluster & NodeRedisSentinel>,
