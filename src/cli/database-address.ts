@@ -23,7 +23,7 @@ export function readDatabaseAddress(option: string, address: string): DatabaseAd
     return { dialect: 'mysql', url: readUrl(option, address.replace(/^mariadb:/, 'mysql:')) }
   }
   const parsed = parseStore(address)
-  if ('rule' in parsed || parsed.kind === 'memory') {
+  if ('rule' in parsed || parsed.kind !== 'sqlite') {
     throw usageError(
       `${option} must be postgres://.., mysql://.. or sqlite:./file.db; what is in memory ends with its process.`,
     )

@@ -39,7 +39,7 @@ export const gatewayFlags: Readonly<Record<GatewayFlag, TextFlag>> = {
   host: { type: 'string', description: 'Address to listen on (127.0.0.1)', valueHint: 'address' },
   store: {
     type: 'string',
-    description: 'sqlite:./file.db or memory: (sqlite:./.retrysafe/records.db)',
+    description: 'sqlite:./file.db, redis://host:6379/0 or memory: (sqlite:./.retrysafe/records.db)',
     valueHint: 'address',
   },
   principal: {
@@ -161,18 +161,23 @@ async function serve(
   config: GatewayConfig,
   welcome: (origin: string, config: GatewayConfig) => string,
 ): Promise<void> {
-  const store = await openStore(config.store)
+  const { store, durability, end } = await openStore(config.store)
   onEvent('store-error', ({ error }) => {
     const code = isIdempotencyError(error) && 'failure' in error ? String(error.failure) : 'unrecognised'
     logToStandardOutput({ event: 'store-failed', code })
   })
-  const gateway = createGateway(config, { store })
-  // Taken before listening, so that no signal is missed.
-  const told = toldToStop()
-  const port = await listening(gateway, config)
-  process.stdout.write(welcome(originOf(config.listen.host, port), config))
-  await told
-  await gateway.close()
+  try {
+    const gateway = createGateway(config, { store })
+    // Taken before listening, so that no signal is missed.
+    const told = toldToStop()
+    const port = await listening(gateway, config)
+    if (durability !== undefined) process.stdout.write(`${durability}\n`)
+    process.stdout.write(welcome(originOf(config.listen.host, port), config))
+    await told
+    await gateway.close()
+  } finally {
+    end()
+  }
 }
 
 function originOf(host: string, port: number): string {

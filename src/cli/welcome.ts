@@ -1,9 +1,19 @@
 /** What `retrysafe gateway` prints when it listens. */
 import { randomBytes } from 'node:crypto'
 import type { GatewayConfig } from '../gateway/config.ts'
+import { shownRedisAddress } from '../gateway/redis-address.ts'
 
 function storeText({ store }: GatewayConfig): string {
-  return store.kind === 'memory' ? 'in memory, gone when this process ends' : `${store.file} (SQLite)`
+  switch (store.kind) {
+    case 'memory':
+      return 'in memory, gone when this process ends'
+    case 'sqlite':
+      return `${store.file} (SQLite)`
+    case 'redis':
+      return shownRedisAddress(store)
+    default:
+      return store satisfies never
+  }
 }
 
 /** A key that works in any shell and was never used before, so that the commands work after a restart too. */

@@ -10,10 +10,14 @@ import {
   resolveOptions,
 } from '../http/options.ts'
 import { parsePattern, type RoutePattern } from './match.ts'
+import { parseRedisAddress, type RedisAddress } from './redis-address.ts'
 import { type Place, readYaml, type YamlReader } from './yaml-reader.ts'
 
 /** Where records are kept. */
-export type StoreAddress = { readonly kind: 'memory' } | { readonly kind: 'sqlite'; readonly file: string }
+export type StoreAddress =
+  | { readonly kind: 'memory' }
+  | { readonly kind: 'sqlite'; readonly file: string }
+  | ({ readonly kind: 'redis' } & RedisAddress)
 
 /**
  * How callers are told apart. `header`: by a digest of that field, and a keyed request without it is refused with
@@ -372,11 +376,15 @@ export function parseUpstream(text: string): Parsed<string> {
   return url.origin
 }
 
-/** Reads `memory:` or `sqlite:./file.db`. */
+/** Reads `memory:`, `sqlite:./file.db` or `redis://host:6379/0`. */
 export function parseStore(text: string): Parsed<StoreAddress> {
   if (text === 'memory:' || text === 'memory') return { kind: 'memory' }
+  if (/^rediss?:/.test(text)) {
+    const address = parseRedisAddress(text)
+    return 'rule' in address ? address : { kind: 'redis', ...address }
+  }
   const file = /^sqlite:(?:\/\/(?=\/))?(.+)$/.exec(text)?.[1]
-  if (file === undefined) return { rule: 'must be sqlite:./file.db or memory:' }
+  if (file === undefined) return { rule: 'must be sqlite:./file.db, redis://host:6379/0 or memory:' }
   if (file === ':memory:') return { rule: 'must be memory: for a store that ends with the process' }
   if (file.includes('\0') || file.includes('?')) return { rule: 'must be a plain file name after sqlite:' }
   return { kind: 'sqlite', file }

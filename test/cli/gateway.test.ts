@@ -301,9 +301,9 @@ describe('mistakes on the command line', () => {
     ],
     [
       'another store',
-      ['gateway', '--store', 'redis://:CANARY@h'],
+      ['gateway', '--store', 'postgres://:CANARY@h'],
       2,
-      '--store must be sqlite:./file.db or memory:',
+      '--store must be sqlite:./file.db, redis://host:6379/0 or memory:',
     ],
     ['a principal', ['gateway', '--principal', 'all'], 2, '--principal must be a header'],
     [
@@ -355,7 +355,13 @@ describe('mistakes on the command line', () => {
       1,
       'fifo is no regular file.',
     ],
-    ['an empty store', ['gateway', '--store', 'sqlite:'], 2, '--store must be sqlite:./file.db or memory:'],
+    [
+      'an empty store',
+      ['gateway', '--store', 'sqlite:'],
+      2,
+      '--store must be sqlite:./file.db, redis://host',
+    ],
+    ['a database of Redis', ['gateway', '--store', 'redis://:CANARY@h/x'], 2, 'must end with the number'],
     ['SQLite in memory', ['gateway', '--store', 'sqlite::memory:'], 2, '--store must be memory:'],
     [
       'a store that is no database',

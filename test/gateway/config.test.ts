@@ -200,7 +200,13 @@ describe('each mistake is named by its line', () => {
     ],
     ['a path in the upstream', 'upstream: http://a/base', 'gateway.yaml:1: upstream must not hold a path'],
     ['another scheme', 'upstream: ftp://a', 'gateway.yaml:1: upstream must be an http or https URL'],
-    ['a store', 'store: redis://a', 'gateway.yaml:1: store must be sqlite:./file.db or memory:'],
+    [
+      'a store',
+      'store: postgres://a',
+      'gateway.yaml:1: store must be sqlite:./file.db, redis://host:6379/0 or memory:',
+    ],
+    ['a database of Redis', 'store: redis://a/x', 'gateway.yaml:1: store must end with the number'],
+    ['a query for Redis', 'store: redis://a?db=1', 'gateway.yaml:1: store must not hold a query'],
     ['SQLite in memory', 'store: "sqlite::memory:"', 'gateway.yaml:1: store must be memory:'],
     ['a principal', 'principal: everybody', 'gateway.yaml:1: principal must be a header'],
     [
@@ -286,6 +292,30 @@ describe('addresses', () => {
     expect(parseStore('sqlite:')).toHaveProperty('rule')
     expect(parseStore('sqlite:a\0b')).toHaveProperty('rule')
     expect(parseStore('./a.db')).toHaveProperty('rule')
+  })
+  test('a store is a server of Redis', () => {
+    const plain = { kind: 'redis', tls: false, host: 'cache', port: 6379, database: 0 }
+    expect(parseStore('redis://cache')).toMatchObject(plain)
+    expect(parseStore('redis://cache:6380/3')).toMatchObject({ ...plain, port: 6380, database: 3 })
+    expect(parseStore('rediss://us%65r:p%2Fw%23d@[::1]/')).toEqual({
+      ...{ kind: 'redis', tls: true, host: '::1', port: 6379, database: 0 },
+      ...{ username: 'user', password: 'p/w#d' },
+    })
+  })
+  test.each([
+    '',
+    'a b',
+    'h/x',
+    'h/-1',
+    'h/123456',
+    ':CANARY@h/0#x',
+    ':CANARY@h?x',
+    ':CANARY%zz@h',
+    ':CANARY#@h',
+  ])('redis://%s does not pass, and is not repeated', (rest) => {
+    const refused = parseStore(`redis://${rest}`)
+    expect(refused).toHaveProperty('rule')
+    expect(JSON.stringify(refused)).not.toContain('CANARY')
   })
   test('a principal is a header or anonymous', () => {
     expect(parsePrincipal('header: Authorization')).toEqual({ kind: 'header', name: 'authorization' })
