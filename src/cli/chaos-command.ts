@@ -9,6 +9,7 @@ import { check, type CheckReport, storyOf } from '../verification/checker.ts'
 import { type History, historyLines } from '../verification/history.ts'
 import { htmlReport, summaryTable } from '../verification/report.ts'
 import { runServiceChaos } from '../verification/service-chaos/index.ts'
+import { parseRedisAddress } from '../gateway/redis-address.ts'
 import { printable } from '../gateway/text.ts'
 import { type ChaosMode, type Dialect, modesOf } from './chaos/protocol.ts'
 import { runStoreChaos } from './chaos/run.ts'
@@ -37,7 +38,8 @@ type TextFlagName =
 export const chaosFlags: Readonly<Record<TextFlagName, TextFlag>> & { readonly json: SwitchFlag } = {
   store: {
     type: 'string',
-    description: 'postgres://.., mysql://.. or sqlite:./file.db: workers on tables of their own in it',
+    description:
+      'postgres://.., mysql://.., redis://.. or sqlite:./file.db: workers on tables or keys of their own in it',
     valueHint: 'address',
   },
   modes: {
@@ -136,7 +138,7 @@ async function testStore(
   ] as const) {
     if (flags[name] !== undefined) throw usageError(`--${name} belongs to --url.`)
   }
-  const database = readDatabaseAddress('--store', address)
+  const database = readStoreAddress(address)
   const { dialect } = database
   const modes = readModes(flags.modes, dialect)
   const { restart } = flags
@@ -149,6 +151,18 @@ async function testStore(
     ...(restart === undefined ? {} : { restart: () => runCommand(restart) }),
     onProgress: ({ rounds: done, calls, fault }) => progress(done, rounds, calls, fault),
   })
+}
+
+function readStoreAddress(
+  address: string,
+): DatabaseAddress | { readonly dialect: 'redis'; readonly url: URL } {
+  if (!/^rediss?:/.test(address)) return readDatabaseAddress('--store', address)
+  const read = parseRedisAddress(address)
+  if ('rule' in read) throw usageError(`--store ${read.rule}.`)
+  if (read.tls) {
+    throw usageError('--store must be redis:// here: what is sent over TLS cannot be cut where it matters.')
+  }
+  return { dialect: 'redis', url: new URL(address) }
 }
 
 function readModes(flag: string | undefined, dialect: Dialect): readonly ChaosMode[] {

@@ -7,12 +7,14 @@
  * `test/stores/sweep.test.ts`).
  */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { type ChaosDatabase, openDatabase } from '../../src/cli/chaos/database.ts'
+import type { ChaosDatabase } from '../../src/cli/chaos/contract.ts'
+import { openDatabase } from '../../src/cli/chaos/database.ts'
 import {
   type AskCommand,
   type ChaosMode,
   type Dialect,
   leaseMs,
+  modesOf,
   retentionMs,
 } from '../../src/cli/chaos/protocol.ts'
 import { promiseOf } from '../../src/cli/chaos/run.ts'
@@ -21,7 +23,7 @@ import { check } from '../../src/verification/checker.ts'
 import type { CrashPoint } from '../../src/verification/crash-points.ts'
 import { type FaultProxy, startFaultProxy } from '../../src/verification/fault-proxy.ts'
 import type { HistoryEvent } from '../../src/verification/history.ts'
-import { hasMariadb, hasPostgres } from '../servers.ts'
+import { hasMariadb, hasPostgres, hasRedis } from '../servers.ts'
 import { whileTimeIsKept } from '../stalls.ts'
 import { type ChaosTarget, targetOf } from './servers.ts'
 
@@ -130,6 +132,7 @@ const databases = {
   PostgreSQL: { dialect: 'postgres', available: hasPostgres },
   MariaDB: { dialect: 'mysql', available: hasMariadb },
   SQLite: { dialect: 'sqlite', available: true },
+  Redis: { dialect: 'redis', available: hasRedis },
 } as const
 
 /** What can happen at which point of which mode on a database. */
@@ -140,6 +143,7 @@ function casesOf(dialect: Dialect): readonly (readonly [ChaosMode, CrashPoint, F
         // A file has no connection, and only Postgres has statements of one round trip.
         if (fault === 'cut' && dialect === 'sqlite') return []
         if (mode === 'statement' && dialect !== 'postgres') return []
+        if (!modesOf[dialect].includes(mode as ChaosMode)) return []
         return [[mode as ChaosMode, point as CrashPoint, fault, expected] as const]
       }),
     ),
@@ -178,7 +182,17 @@ describe.each(Object.entries(databases))('%s', (_, { dialect, available }) => {
 
   function workerOn(address: string, name: string, callsFrom: number): Worker {
     return new Worker(
-      { dialect, address, name, seed: 1, modes: ['hold'], lanes: 0, callsFrom, unprotected: false },
+      {
+        ...(database.elsewhere === undefined ? {} : { elsewhere: database.elsewhere }),
+        dialect,
+        address,
+        name,
+        seed: 1,
+        modes: ['hold'],
+        lanes: 0,
+        callsFrom,
+        unprotected: false,
+      },
       workerProgram,
       (mode, event) => {
         seen.push({ mode, event })

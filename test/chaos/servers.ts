@@ -6,6 +6,7 @@ import mysql from 'mysql2/promise'
 import type { Dialect } from '../../src/cli/chaos/protocol.ts'
 import { MortalMariadb } from '../stores/mortal-mariadb.ts'
 import { MortalPostgres } from '../stores/mortal-postgres.ts'
+import { MortalRedis } from '../stores/mortal-redis.ts'
 
 export interface ChaosTarget {
   readonly dialect: Dialect
@@ -15,7 +16,8 @@ export interface ChaosTarget {
   dispose(): Promise<void>
 }
 
-export async function targetOf(dialect: Dialect): Promise<ChaosTarget> {
+/** @param persists whether Redis saves anything: each write, before it is answered */
+export async function targetOf(dialect: Dialect, persists = true): Promise<ChaosTarget> {
   switch (dialect) {
     case 'postgres': {
       const server = await MortalPostgres.make()
@@ -52,6 +54,18 @@ export async function targetOf(dialect: Dialect): Promise<ChaosTarget> {
         dialect,
         address: join(folder, 'chaos.db'),
         dispose: async () => rmSync(folder, { recursive: true, force: true }),
+      }
+    }
+    case 'redis': {
+      const server = await MortalRedis.make({ persists })
+      return {
+        dialect,
+        address: server.url,
+        async restart() {
+          await server.kill()
+          await server.start()
+        },
+        dispose: () => server.dispose(),
       }
     }
     default:

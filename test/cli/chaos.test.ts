@@ -2,12 +2,21 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import mysql from 'mysql2/promise'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { check, parseHistories } from '../../src/verification/index.ts'
 import { createIdempotency, memoryStore } from '../../src/index.ts'
 import { idempotent } from '../../src/http/node.ts'
-import { hasMariadb, hasPostgres, mariadbDatabase, postgresDatabase } from '../servers.ts'
+import {
+  hasMariadb,
+  hasPostgres,
+  hasRedis,
+  mariadbDatabase,
+  newPrefix,
+  postgresDatabase,
+  redisUrl,
+} from '../servers.ts'
 import { emptyFolder, run } from './program.ts'
 
 // A run starts processes, and pauses them.
@@ -91,6 +100,24 @@ describe('retrysafe chaos --store', () => {
   })
 })
 
+test.skipIf(!hasRedis)('breaks Redis, says what is not checked, and leaves no key of its own', async () => {
+  const admin = new Redis(redisUrl)
+  onTestFinished(() => admin.disconnect())
+  const ofUser = newPrefix()
+  await admin.set(ofUser, 'mine')
+  const { code, output } = await run(
+    process.cwd(),
+    ...['chaos', '--store', redisUrl, '--rounds', '4', '--seed', '7', '--modes', 'hold', '--json'],
+  )
+  const [result] = JSON.parse(output) as { checked: string[] }[]
+  expect(result).toMatchObject({ mode: 'hold', duplicates: 0, lost: 0, stuck: 0, violations: [] })
+  expect(result?.checked).toContain('I1')
+  expect(result?.checked).not.toContain('I7')
+  expect(code).toBe(0)
+  expect(await admin.keys('retrysafe_chaos*')).toEqual([])
+  expect(await admin.getdel(ofUser)).toBe('mine')
+})
+
 test.skipIf(!hasMariadb)(
   'MariaDB without the right to make triggers: goes on, and says what is not checked',
   async () => {
@@ -162,7 +189,10 @@ describe('wrong use', () => {
   test.each([
     [[], 'Say what to test'],
     [['--store', 'sqlite:./a.db', '--url', 'http://localhost:1'], 'Say what to test'],
-    [['--store', 'redis://localhost'], '--store must be postgres://'],
+    [['--store', 'http://localhost'], '--store must be postgres://'],
+    [['--store', 'redis://'], '--store must be redis://host:6379/0'],
+    [['--store', 'rediss://localhost'], '--store must be redis:// here'],
+    [['--store', 'redis://localhost', '--modes', 'transaction'], 'redis has hold, rerun, reconcile'],
     [['--store', 'sqlite::memory:'], 'in memory ends with'],
     [['--store', 'sqlite:./a.db', '--modes', 'within'], '--modes has within'],
     [['--store', 'sqlite:./a.db', '--rounds', '0'], '--rounds must be a whole number'],
@@ -183,11 +213,13 @@ describe('wrong use', () => {
     expect(code).toBe(2)
   })
 
-  test('a server that is not there is told without its password', async () => {
-    const address = 'postgres://user:CANARY-secret@127.0.0.1:1/db'
-    const { code, output } = await run(process.cwd(), 'chaos', '--store', address, '--rounds', '1')
-    expect(code).toBe(1)
-    expect(output).not.toContain('CANARY')
-    expect(output.trim()).not.toBe('')
-  })
+  test.each(['postgres://user:CANARY-secret@127.0.0.1:1/db', 'redis://user:CANARY-secret@127.0.0.1:1/0'])(
+    'a server that is not there is told without its password: %s',
+    async (address) => {
+      const { code, output } = await run(process.cwd(), 'chaos', '--store', address, '--rounds', '1')
+      expect(code).toBe(1)
+      expect(output).not.toContain('CANARY')
+      expect(output.trim()).not.toBe('')
+    },
+  )
 })

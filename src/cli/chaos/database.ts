@@ -10,38 +10,10 @@ import { sqliteMigrations } from '../../stores/sqlite.ts'
 import { phaseOf } from '../../stores/sql/phases.ts'
 import type { RecordState } from '../../verification/history.ts'
 import { loadFirst } from '../database-client.ts'
-import { type ChaosMode, type Dialect, elsewhereOf, tables } from './protocol.ts'
-
-export interface LedgerRow {
-  readonly effect: string
-  readonly mode: ChaosMode
-  readonly principal: string
-  readonly name: string
-  readonly request: string
-  readonly asked: number
-  readonly token: string
-  readonly happened: number
-}
-
-/** One change of one record, in the order in which they were committed. */
-export interface LoggedChange {
-  readonly record: string
-  readonly operation: ChaosMode
-  readonly now: number
-  readonly before: RecordState | undefined
-  readonly after: RecordState | undefined
-}
-
-export interface ChaosDatabase {
-  /** Makes the tables, empty. `slowCommits`: what is written into the ledger takes its time to commit. */
-  prepare(slowCommits: boolean): Promise<void>
-  ledger(): Promise<readonly LedgerRow[]>
-  changes(): Promise<readonly LoggedChange[]>
-  /** Ends some connections that are in the middle of something. `undefined` where there are none to end. */
-  killBackends?(): Promise<number>
-  /** Drops the tables and gives up the connection. */
-  dispose(): Promise<void>
-}
+import type { ChaosDatabase, LedgerRow, LoggedChange } from './contract.ts'
+import { openElsewhere } from './elsewhere.ts'
+import { type ChaosMode, type Dialect, tables } from './protocol.ts'
+import { onRedis } from './redis-database.ts'
 
 export function openDatabase(dialect: Dialect, address: string): ChaosDatabase {
   switch (dialect) {
@@ -51,6 +23,8 @@ export function openDatabase(dialect: Dialect, address: string): ChaosDatabase {
       return onMysql(address)
     case 'sqlite':
       return onSqlite(address)
+    case 'redis':
+      return onRedis(address, ledgerTable('TEXT', 'REAL'), asLedgerRow)
     default:
       return dialect satisfies never
   }
@@ -208,8 +182,9 @@ function onMysql(address: string): ChaosDatabase {
 function onSqlite(file: string): ChaosDatabase {
   const db = new DatabaseSync(file)
   db.exec('PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL')
-  const elsewhere = new DatabaseSync(elsewhereOf(file))
-  elsewhere.exec('PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL')
+  // In another file, or an effect of lease mode would wait for a transaction of its own process.
+  const elsewhereFile = `${file}.elsewhere`
+  const elsewhere = openElsewhere(elsewhereFile)
   const all = (text: string, from = db): any[] => from.prepare(text).all()
   const stateOf = (row: string): string =>
     `${row}.phase, ${row}.token, ${row}.fence, ${row}.fingerprint, ${row}.live_until, ${row}.settled_at`
@@ -218,6 +193,7 @@ function onSqlite(file: string): ChaosDatabase {
     `INSERT INTO ${log} (${logColumns.join(', ')})
      VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), hex(${head}.id), ${head}.operation, ${before}, ${after});`
   return {
+    elsewhere: elsewhereFile,
     async prepare() {
       for (const text of drops) db.exec(text)
       await sqliteMigrations({ file, table: records }).apply()
@@ -237,7 +213,7 @@ function onSqlite(file: string): ChaosDatabase {
       db.exec(`DELETE FROM retrysafe_schema WHERE name = '${records}'`)
       db.close()
       elsewhere.close()
-      for (const ending of ['', '-wal', '-shm']) rmSync(elsewhereOf(file) + ending, { force: true })
+      for (const ending of ['', '-wal', '-shm']) rmSync(elsewhereFile + ending, { force: true })
     },
   }
 }

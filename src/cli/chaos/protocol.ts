@@ -2,7 +2,7 @@
 import type { CrashPoint } from '../../verification/crash-points.ts'
 import type { HistoryEvent } from '../../verification/history.ts'
 
-export type Dialect = 'postgres' | 'mysql' | 'sqlite'
+export type Dialect = 'postgres' | 'mysql' | 'sqlite' | 'redis'
 
 /** How an effect and its record are kept together, or not. */
 export type ChaosMode = 'transaction' | 'statement' | 'within' | LeaseMode
@@ -14,6 +14,7 @@ export const modesOf: Readonly<Record<Dialect, readonly ChaosMode[]>> = {
   postgres: ['transaction', 'statement', 'within', 'hold', 'rerun', 'reconcile'],
   mysql: ['transaction', 'statement', 'within', 'hold', 'rerun', 'reconcile'],
   sqlite: ['transaction', 'statement', 'hold', 'rerun', 'reconcile'],
+  redis: ['hold', 'rerun', 'reconcile'],
 }
 
 /** Short, so that takeovers happen within a run. */
@@ -28,10 +29,10 @@ export const tables = {
   log: 'retrysafe_chaos_log',
 } as const
 
-/** Where the effects of lease mode are kept beside a file of SQLite. */
-export function elsewhereOf(file: string): string {
-  return `${file}.elsewhere`
-}
+/** What a run's records on Redis begin with; they are removed at its start and at its end. */
+export const redisPrefix: string = `${tables.records}:`
+/** The name that workers give their connections to Redis. */
+export const redisClientName = 'retrysafe_chaos'
 
 /** The environment variable that holds a worker's `WorkerOptions`, as JSON. */
 export const workerOptionsVariable = 'RETRYSAFE_CHAOS_WORKER'
@@ -40,6 +41,8 @@ export interface WorkerOptions {
   readonly dialect: Dialect
   /** URL of the server, or the file. */
   readonly address: string
+  /** A file of SQLite for effects that cannot be beside their records. */
+  readonly elsewhere?: string
   readonly name: string
   readonly seed: number
   readonly modes: readonly ChaosMode[]

@@ -8,6 +8,7 @@ import { type CrashPoint, crashPointNames } from '../../verification/crash-point
 import { type FaultProxy, startFaultProxy } from '../../verification/fault-proxy.ts'
 import type { EffectPromise, History, HistoryEvent } from '../../verification/history.ts'
 import { seededRandom } from '../../verification/random.ts'
+import { scriptsFor } from '../../stores/redis/scripts.ts'
 import { openDatabase } from './database.ts'
 import {
   type AskCommand,
@@ -76,9 +77,10 @@ const probersCount = 8
 const proberHasEnded = 'The process that asks for every key once more has ended.'
 
 export async function runStoreChaos(options: StoreChaosOptions): Promise<readonly StoreChaosRun[]> {
-  const database = openDatabase(options.dialect, options.address)
-  const proxy = options.dialect === 'sqlite' ? undefined : await proxyTo(options.address)
-  const run = new ChaosRun(options, proxy)
+  const { dialect, address } = options
+  const database = openDatabase(dialect, address)
+  const proxy = dialect === 'sqlite' ? undefined : await proxyTo(dialect, address)
+  const run = new ChaosRun(options, proxy, database.elsewhere)
   try {
     await database.prepare(options.slowCommits === true)
     await run.go(async () => (await database.killBackends?.()) ?? 0)
@@ -95,15 +97,41 @@ export async function runStoreChaos(options: StoreChaosOptions): Promise<readonl
   }
 }
 
-async function proxyTo(address: string): Promise<FaultProxy> {
-  const { hostname, port, protocol } = new URL(address)
-  const usual = protocol.startsWith('postgres') ? 5432 : 3306
-  return await startFaultProxy({ target: { host: hostname, port: port === '' ? usual : Number(port) } })
+type Server = Exclude<Dialect, 'sqlite'>
+
+const usualPorts: Readonly<Record<Server, number>> = { postgres: 5432, mysql: 3306, redis: 6379 }
+
+async function proxyTo(dialect: Server, address: string): Promise<FaultProxy> {
+  const { hostname, port } = new URL(address)
+  const host = hostname.replace(/^\[(.*)\]$/, '$1')
+  return await startFaultProxy({ target: { host, port: port === '' ? usualPorts[dialect] : Number(port) } })
 }
+
+/** What a client sends to write an effect or to begin, and what it sends to make it last. */
+interface Sent {
+  readonly name: string
+  /** Any of these octets. */
+  readonly octets: readonly string[]
+}
+
+const sql = { first: { name: 'INSERT', octets: ['INSERT'] }, last: { name: 'COMMIT', octets: ['COMMIT'] } }
+const redisScripts = scriptsFor('octets', false)
+const sentTo: Readonly<Record<Server, { readonly first: Sent; readonly last: Sent }>> = {
+  postgres: sql,
+  mysql: sql,
+  // Scripts are sent by their digests.
+  redis: {
+    first: { name: 'claim', octets: [redisScripts.claim.one.sha, redisScripts.claim.many.sha] },
+    last: { name: 'settlement', octets: [redisScripts.settle.one.sha, redisScripts.settle.many.sha] },
+  },
+}
+
+type Fault = () => Promise<void>
 
 class ChaosRun {
   readonly #options: StoreChaosOptions
   readonly #proxy: FaultProxy | undefined
+  readonly #elsewhere: string | undefined
   readonly #random: () => number
   readonly #modes: readonly ChaosMode[]
   readonly #events = new Map<ChaosMode, HistoryEvent[]>()
@@ -115,9 +143,10 @@ class ChaosRun {
   #calls = 0
   #wake: () => void = () => {}
 
-  constructor(options: StoreChaosOptions, proxy: FaultProxy | undefined) {
+  constructor(options: StoreChaosOptions, proxy: FaultProxy | undefined, elsewhere: string | undefined) {
     this.#options = options
     this.#proxy = proxy
+    this.#elsewhere = elsewhere
     this.#random = seededRandom(options.seed)
     this.#modes = options.modes ?? modesOf[options.dialect]
     for (const mode of this.#modes) this.#events.set(mode, [])
@@ -210,6 +239,7 @@ class ChaosRun {
       {
         dialect,
         address,
+        ...(this.#elsewhere === undefined ? {} : { elsewhere: this.#elsewhere }),
         name: `worker ${this.#started}`,
         seed: Math.floor(this.#random() * 2 ** 31),
         modes: this.#modes,
@@ -258,11 +288,11 @@ class ChaosRun {
     return [...this.#workers][Math.floor(this.#random() * this.#workers.size)] as Worker
   }
 
-  #faults(killBackends: () => Promise<number>): Readonly<Record<string, () => Promise<void>>> {
-    const { restart } = this.#options
+  #faults(killBackends: () => Promise<number>): Readonly<Record<string, Fault>> {
+    const { dialect, restart } = this.#options
     const proxy = this.#proxy
     const on =
-      (name: string, act: () => unknown): (() => Promise<void>) =>
+      (name: string, act: () => unknown): Fault =>
       async () => {
         this.#noteFault(name, 'connections')
         await act()
@@ -275,15 +305,11 @@ class ChaosRun {
         this.#noteFault('killed', worker.name)
         await this.#replace(worker)
       },
-      ...(proxy === undefined
+      ...(proxy === undefined || dialect === 'sqlite'
         ? {}
         : {
             'cut at a point': () => this.#atPoint('cut', async () => void proxy.dropAll()),
-            'cut before COMMIT': on('cut before COMMIT', () => proxy.cutOn('COMMIT', 'before', 3)),
-            'cut at COMMIT': on('cut at COMMIT', () => proxy.cutOn('COMMIT', 'sent', 3)),
-            'cut after COMMIT': on('cut after COMMIT', () => proxy.cutOn('COMMIT', 'after', 3)),
-            'cut after INSERT': on('cut after INSERT', () => proxy.cutOn('INSERT', 'after', 2)),
-            'held after COMMIT': on('held after COMMIT', () => proxy.holdOn('COMMIT', 'after', 1)),
+            ...cuts(proxy, sentTo[dialect], on),
             'all connections dropped': on('all connections dropped', () => proxy.dropAll()),
             'answers delayed': on('answers delayed', () => this.#whileSet({ delayMs: 40 })),
             'one octet at a time': on('one octet at a time', () => this.#whileSet({ slices: true })),
@@ -385,9 +411,33 @@ class ChaosRun {
   }
 }
 
+/** Where a client sends what matters. */
+function cuts(
+  proxy: FaultProxy,
+  { first, last }: (typeof sentTo)[Server],
+  on: (name: string, act: () => unknown) => Fault,
+): Readonly<Record<string, Fault>> {
+  const fault = (
+    words: string,
+    sent: Sent,
+    act: (octets: string) => void,
+  ): Readonly<Record<string, Fault>> => {
+    const name = `${words} ${sent.name}`
+    return { [name]: on(name, () => sent.octets.forEach(act)) }
+  }
+  return {
+    ...fault('cut before', last, (octets) => proxy.cutOn(octets, 'before', 3)),
+    ...fault('cut at', last, (octets) => proxy.cutOn(octets, 'sent', 3)),
+    ...fault('cut after', last, (octets) => proxy.cutOn(octets, 'after', 3)),
+    ...fault('cut after', first, (octets) => proxy.cutOn(octets, 'after', 2)),
+    ...fault('held after', last, (octets) => proxy.holdOn(octets, 'after', 1)),
+  }
+}
+
 /** Tokens as the triggers write them. */
 function tokenAsLogged(token: string, dialect: Dialect): string {
-  if (token === '' || dialect === 'sqlite') return token
+  // Redis has none, and what is kept elsewhere is as the workers say it.
+  if (token === '' || dialect === 'sqlite' || dialect === 'redis') return token
   const hex = Buffer.from(token, 'base64url').toString('hex')
   if (dialect === 'mysql') return hex.toUpperCase()
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')

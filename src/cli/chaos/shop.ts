@@ -1,26 +1,31 @@
 /** The user's program of a run: one effect in every mode, a row in a ledger that would take a second one. */
 import { randomUUID } from 'node:crypto'
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { isIdempotencyError } from '../../core/errors.ts'
-import type { TransactionalStore } from '../../core/store.ts'
+import { type IdempotencyStore, joinsTransaction, type TransactionalStore } from '../../core/store.ts'
 import type { Attempt } from '../../engine/attempt.ts'
-import { createIdempotency } from '../../engine/idempotency.ts'
+import { createIdempotency, type Idempotency } from '../../engine/idempotency.ts'
 import type { Operation, Reconciliation } from '../../engine/operation.ts'
 import { mysqlStore } from '../../stores/mysql.ts'
 import { postgresStore } from '../../stores/postgres.ts'
+import { redisStore } from '../../stores/redis.ts'
 import { sqliteStore } from '../../stores/sqlite.ts'
 import { type CrashPoint, withCrashPoints } from '../../verification/crash-points.ts'
 import { loadFirst } from '../database-client.ts'
+import { connectRedis } from '../redis-client.ts'
+import { openElsewhere } from './elsewhere.ts'
 import {
   type ChaosMode,
   type Dialect,
-  elsewhereOf,
   type LeaseMode,
   leaseMs,
   machineTime,
+  redisClientName,
+  redisPrefix,
   retentionMs,
   tables,
 } from './protocol.ts'
+import { readAddress } from './redis-database.ts'
 
 export interface Ask {
   readonly call: number
@@ -58,7 +63,7 @@ const wait = 3_000
 
 /** What a shop needs of a client library. `Tx`: its handle of a connection with a transaction. */
 interface Library<Tx> {
-  readonly store: TransactionalStore<Tx>
+  readonly store: TransactionalStore<Tx> | IdempotencyStore
   /** Of the value at a place, which is counted from 1. */
   placeholder(at: number): string
   /** Runs a statement in a transaction, or by itself. */
@@ -70,14 +75,22 @@ interface Library<Tx> {
   end(): Promise<void>
 }
 
-export function openShop(dialect: Dialect, address: string, events: ShopEvents): Shop {
+/** @param elsewhere a file of SQLite, where effects cannot be beside their records */
+export function openShop(
+  dialect: Dialect,
+  address: string,
+  elsewhere: string | undefined,
+  events: ShopEvents,
+): Shop {
   switch (dialect) {
     case 'postgres':
       return shopOf(onPostgres(address), events)
     case 'mysql':
       return shopOf(onMysql(address), events)
     case 'sqlite':
-      return shopOf(onSqlite(address), events)
+      return shopOf(onSqlite(address, elsewhere ?? address), events)
+    case 'redis':
+      return shopOf(onRedis(address, elsewhere ?? ':memory:'), events)
     default:
       return dialect satisfies never
   }
@@ -90,7 +103,10 @@ const fingerprint = ({ request }: Ask): string => request
 function shopOf<Tx>(library: Library<Tx>, events: ShopEvents): Shop {
   const policy = { lease: leaseMs, retention: retentionMs, wait } as const
   const store = withCrashPoints(library.store, events.reach)
-  const idem = createIdempotency({ store, ...policy, sweep: '5s' })
+  const sweep = store.capabilities.expiresByItself === true ? false : '5s'
+  const idem: Idempotency<Tx> = joinsTransaction(store)
+    ? createIdempotency({ store: store as TransactionalStore<Tx>, ...policy, sweep })
+    : createIdempotency({ store, ...policy, sweep })
   const insertText = insertOf(library.placeholder)
 
   const handle = async (ask: Ask, tx: Tx | undefined, token: string, fence: number): Promise<string> => {
@@ -117,33 +133,40 @@ function shopOf<Tx>(library: Library<Tx>, events: ShopEvents): Shop {
       // The attempt itself: its token tells whose effect a row is.
       (ask: Ask, run) => handle(ask, undefined, (run as Attempt).token, run.fence),
     )
-  const operations: Readonly<Record<'transaction' | LeaseMode, Operation<Ask, string>>> = {
-    transaction: idem.transaction('transaction', { fingerprint }, (ask: Ask, { tx, fence }) =>
-      handle(ask, tx, '', fence),
-    ),
+  const leases: Readonly<Record<LeaseMode, Operation<Ask, string>>> = {
     hold: lease('hold'),
     rerun: lease('rerun'),
     reconcile: lease('reconcile'),
   }
-  const statement = idem.statement<Ask, { effect: string }>(
-    'statement',
-    `${insertText} RETURNING effect`,
-    (ask) => effectOf(ask, ''),
-    { fingerprint },
-  )
+  const joined = joinsTransaction(store)
+    ? {
+        transaction: idem.transaction('transaction', { fingerprint }, (ask: Ask, { tx, fence }) =>
+          handle(ask, tx, '', fence),
+        ),
+        statement: idem.statement<Ask, { effect: string }>(
+          'statement',
+          `${insertText} RETURNING effect`,
+          (ask) => effectOf(ask, ''),
+          { fingerprint },
+        ),
+      }
+    : undefined
 
   return {
     async ask(ask) {
       const { mode, principal, key } = ask
       const call = { principal, key, input: ask }
       switch (mode) {
-        case 'transaction':
         case 'hold':
         case 'rerun':
         case 'reconcile':
-          return await operations[mode].run(call)
+          return await leases[mode].run(call)
+        case 'transaction':
+          if (joined === undefined) throw new Error(joinsNone)
+          return await joined.transaction.run(call)
         case 'statement': {
-          const { value, replayed } = await statement.run(call)
+          if (joined === undefined) throw new Error(joinsNone)
+          const { value, replayed } = await joined.statement.run(call)
           return { value: valueOf(ask, value[0]?.effect ?? ''), replayed }
         }
         case 'within': {
@@ -174,6 +197,8 @@ function shopOf<Tx>(library: Library<Tx>, events: ShopEvents): Shop {
     },
   }
 }
+
+const joinsNone = 'The store joins no transaction.'
 
 /** In the order of the ledger's columns. */
 function effectOf({ mode, principal, key, request, call }: Ask, token: string): [string, ...unknown[]] {
@@ -262,17 +287,30 @@ function onMysql(address: string): Library<any> {
   }
 }
 
-function onSqlite(file: string): Library<any> {
-  // In another file, or an effect would wait for a transaction of this very process.
-  const elsewhere = new DatabaseSync(elsewhereOf(file))
-  elsewhere.exec('PRAGMA busy_timeout = 3000')
+function onSqlite(file: string, elsewhere: string): Library<any> {
+  return { ...onElsewhere(elsewhere), store: sqliteStore({ file, table: tables.records }) }
+}
+
+function onRedis(address: string, elsewhere: string): Library<any> {
+  const link = connectRedis(readAddress(address), redisClientName)
+  const ledger = onElsewhere(elsewhere)
   return {
-    store: sqliteStore({ file, table: tables.records }),
+    ...ledger,
+    store: redisStore({ client: link.client, prefix: redisPrefix, onReady: ignore }),
+    async end() {
+      link.close()
+      await ledger.end()
+    },
+  }
+}
+
+function onElsewhere(file: string): Omit<Library<DatabaseSync>, 'store'> {
+  const db = openElsewhere(file)
+  return {
     placeholder: () => '?',
-    run: async (tx, text, values) => (tx ?? elsewhere).prepare(text).run(...values),
-    rows: async (text, values) =>
-      elsewhere.prepare(text).all(...(values as string[])) as { effect: string }[],
-    end: async () => elsewhere.close(),
+    run: async (tx, text, values) => (tx ?? db).prepare(text).run(...(values as string[])),
+    rows: async (text, values) => db.prepare(text).all(...(values as string[])),
+    end: async () => db.close(),
   }
 }
 

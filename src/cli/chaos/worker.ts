@@ -65,7 +65,7 @@ function goOn(): void {
   goes = Promise.withResolvers()
 }
 
-const shop = openShop(options.dialect, options.address, {
+const shop = openShop(options.dialect, options.address, options.elsewhere, {
   reach,
   starts({ mode, call, principal, key, request }, token, fence) {
     tell(mode, { type: 'start', call, process: options.name, principal, key, request, token, fence })
