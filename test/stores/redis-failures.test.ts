@@ -278,6 +278,8 @@ describe('the table of errors', () => {
     ["NOPERM this user has no permissions to run the 'set' command", 'permanent'],
     ['NOAUTH Authentication required.', 'permanent'],
     ['WRONGPASS invalid username-password pair or user is disabled.', 'permanent'],
+    ["ERR The user executing the script can't run this command or subcommand script: 6073", 'permanent'],
+    ["ERR ACL failure in script: User shop has no permissions to run the 'set' command", 'permanent'],
     ["ERR unknown command 'EVALSHA'", 'permanent'],
     ['CROSSSLOT Keys in request don’t hash to the same slot', 'permanent'],
     ['ERR something that no table knows', 'unrecognised'],

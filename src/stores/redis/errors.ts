@@ -35,6 +35,11 @@ const byText: readonly (readonly [text: RegExp, meaning: Meaning])[] = [
   [/max number of clients/i, ['transient', 'The server has too many clients.']],
   [/Client sent AUTH|invalid password/i, ['permanent', 'The server refused the login.']],
   [/unknown command/i, ['permanent', 'The server does not know a command; it must be Redis 6.2 or newer.']],
+  // Of a command in a script.
+  [
+    /The user executing the script can't|ACL failure in script/i,
+    ['permanent', 'The user may not do this: see the ACL in the documentation of the store.'],
+  ],
   [/DB index is out of range/i, ['permanent', 'The database does not exist.']],
 ]
 
