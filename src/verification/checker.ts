@@ -102,7 +102,7 @@ export function storyOf(
     ),
   )
   return history.events.filter((event) => {
-    if (event.type === 'record') return records.has(event.record)
+    if (event.type === 'record' || event.type === 'eviction') return records.has(event.record)
     if (event.type === 'own-claim') return tokens.has(event.token)
     if ('key' in event) return event.key === key && event.principal === principal
     if ('call' in event) return calls.has(event.call)

@@ -33,6 +33,12 @@ function isForgotten({ starts, effects }: KeyStory, { losses, attempts }: Storie
   )
 }
 
+/** Whether a record of the key was evicted: it may have run once more for each time. */
+function isEvicted({ starts }: KeyStory, { evictions, attempts }: Stories): boolean {
+  if (evictions.size === 0) return false
+  return starts.some(({ token }) => evictions.has(attempts.get(token)?.record ?? ''))
+}
+
 class KeyCheck {
   readonly #header: HistoryHeader
   readonly #stories: Stories
@@ -188,18 +194,23 @@ class KeyCheck {
     return isOver && !this.#key.calls.some((other) => isUnderWay(other, invoke))
   }
 
-  /** Effects by retention: a key may take effect anew when its outcome is kept no more. */
+  /** Effects by retention and by eviction: a key may take effect anew when its outcome is kept no more. */
   #inWindows(effects: readonly EffectEvent[]): EffectEvent[][] {
     const { attempts } = this.#stories
+    const evictionsBefore = ({ token }: EffectEvent): number => attempts.get(token)?.evictionsBefore ?? 0
     const ordered = effects.toSorted(
-      (a, b) => (attempts.get(a.token)?.claimedAt ?? 0) - (attempts.get(b.token)?.claimedAt ?? 0),
+      (a, b) =>
+        evictionsBefore(a) - evictionsBefore(b) ||
+        (attempts.get(a.token)?.claimedAt ?? 0) - (attempts.get(b.token)?.claimedAt ?? 0),
     )
     const windows: EffectEvent[][] = []
     for (const effect of ordered) {
       const window = windows.at(-1)
       const previous = window?.at(-1)
       const isNew =
-        previous === undefined || this.#isPast(attempts.get(previous.token), attempts.get(effect.token))
+        previous === undefined ||
+        evictionsBefore(previous) < evictionsBefore(effect) ||
+        this.#isPast(attempts.get(previous.token), attempts.get(effect.token))
       if (isNew || window === undefined) windows.push([effect])
       else window.push(effect)
     }
@@ -220,7 +231,7 @@ class KeyCheck {
   /** In lease mode a key may end held: some attempt of it had not ended then, or ended unknown. */
   #isHeldForGood(code: string, at: number): boolean {
     if (this.#header.promise !== 'held' || code !== 'outcome-unknown') return false
-    if (isForgotten(this.#key, this.#stories)) return true
+    if (isForgotten(this.#key, this.#stories) || isEvicted(this.#key, this.#stories)) return true
     const { attempts } = this.#stories
     if (attempts.size === 0) return this.#key.effects.length <= 1
     const records = new Set(this.#key.starts.map(({ token }) => attempts.get(token)?.record))

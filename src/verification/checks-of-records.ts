@@ -1,6 +1,6 @@
 /** What must hold for each record, and for the leases in it: I7, I9, I10, I11, I12. */
 import type { Violation } from './violations.ts'
-import type { HistoryHeader, RecordEvent, RecordState } from './history.ts'
+import type { HistoryHeader, RecordEvent, RecordState, RecordVerb } from './history.ts'
 import type { Stories } from './stories.ts'
 
 export function recordViolations(header: HistoryHeader, stories: Stories): Violation[] {
@@ -28,14 +28,23 @@ class RecordCheck {
     this.#violations = violations
   }
 
-  see({ before, after, now }: RecordEvent): void {
-    if (before === undefined) {
-      if (after !== undefined && after.fence !== 1) this.#say('I12', `the first fence is ${after.fence}`)
-    } else if (after === undefined) this.#checkRemoval(before, now)
+  see({ before, after, now, verb }: RecordEvent): void {
+    if (before === undefined) this.#checkBeginning(after, verb)
+    else if (after === undefined) this.#checkRemoval(before, now)
     else if (before.token === after.token) this.#checkSame(before, after, now)
     else this.#checkTakeover(before, after, now)
     // In a transaction that the user ends, a settlement is seen later than it was made, and never before.
     if ((after?.settledAt ?? 0) > now && !this.#clockJumped) this.#say('I7', 'a settlement is dated ahead')
+  }
+
+  #checkBeginning(after: RecordState | undefined, verb: RecordVerb | undefined): void {
+    if (after === undefined) return
+    if (after.fence !== 1) this.#say('I12', `the first fence is ${after.fence}`)
+    // Where effect and record commit together, a record may be seen first when it is completed.
+    const isClaimed = this.#header.promise === 'once' || after.phase === 'running'
+    if (!isClaimed || (verb !== undefined && verb !== 'claim' && this.#header.promise !== 'once')) {
+      this.#say('I7', `${verb ?? after.phase} made a record where nothing was`)
+    }
   }
 
   #checkRemoval(before: RecordState, now: number): void {
@@ -105,22 +114,37 @@ class RecordCheck {
   }
 }
 
-/** No handler starts when its lease is over by the store's clock, or when it is somebody else's. */
-function checkStarts({ inOrder, storeClockJumped, losses }: Stories, violations: Violation[]): void {
-  if (storeClockJumped || losses.length > 0) return
+/**
+ * No handler starts when its lease is over by the store's clock, or when it is somebody else's. Excused is only who
+ * had claimed before the store lost that very record.
+ */
+function checkStarts({ inOrder, attempts, storeClockJumped }: Stories, violations: Violation[]): void {
+  if (storeClockJumped) return
   const leases = new Map<string, number>()
   const holders = new Map<string, string>()
+  const claimed = new Map<string, Set<string>>()
+  const excused = new Set<string>()
+  const lose = (record: string): void => {
+    for (const token of claimed.get(record) ?? []) excused.add(token)
+    holders.delete(record)
+  }
   for (const event of inOrder) {
     if (event.type === 'record') {
       const { record, after } = event
       if (after === undefined) holders.delete(record)
-      else holders.set(record, after.token)
+      else {
+        holders.set(record, after.token)
+        claimed.set(record, (claimed.get(record) ?? new Set()).add(after.token))
+      }
       if (after?.leaseUntil !== undefined) leases.set(after.token, after.leaseUntil)
     }
-    if (event.type !== 'start' || event.now === undefined) continue
+    if (event.type === 'eviction') lose(event.record)
+    if (event.type === 'loss') event.records.forEach(lose)
+    if (event.type !== 'start' || event.now === undefined || excused.has(event.token)) continue
     const leaseUntil = leases.get(event.token)
     const { principal, key } = event
-    if (leaseUntil === undefined || ![...holders.values()].includes(event.token)) {
+    const record = attempts.get(event.token)?.record
+    if (leaseUntil === undefined || record === undefined || holders.get(record) !== event.token) {
       violations.push({ invariant: 'I9', principal, key, says: `call ${event.call} runs without a claim` })
     } else if (event.now >= leaseUntil) {
       violations.push({ invariant: 'I9', principal, key, says: `call ${event.call} starts after its lease` })

@@ -121,7 +121,11 @@ export interface RecordEvent {
   readonly now: number
   readonly before: RecordState | undefined
   readonly after: RecordState | undefined
+  /** By which verb, where that can be told; it is of no transaction then. */
+  readonly verb?: RecordVerb
 }
+
+export type RecordVerb = 'claim' | 'supersede' | 'renew' | 'settle' | 'sweep'
 
 export interface RecordState {
   readonly phase: Phase
@@ -178,6 +182,19 @@ export interface LossEvent {
   readonly effects: readonly string[]
 }
 
+/** The store dropped a record that it should have kept: evicted, flushed, or expired by a wrong clock. */
+export interface EvictionEvent {
+  readonly type: 'eviction'
+  readonly record: string
+}
+
+/** A commit arrived that had been applied before. */
+export interface ResentCommitEvent {
+  readonly type: 'resent-commit'
+  /** By what it was told from a new one: the token of the request, or the record that it had written. */
+  readonly knownBy: 'token' | 'record'
+}
+
 /** The faults are over; every call that follows is a probe. */
 export interface QuietEvent {
   readonly type: 'quiet'
@@ -211,6 +228,8 @@ export type HistoryEvent = {
   | UnknownCommitEvent
   | AckEvent
   | LossEvent
+  | EvictionEvent
+  | ResentCommitEvent
   | QuietEvent
   | EndEvent
 )

@@ -3,7 +3,8 @@
  * commit, it shows nothing about them, however green it is.
  */
 import type { EffectPromise, History } from './history.ts'
-import type { Stories } from './stories.ts'
+import type { SimMode } from './simulator/modes.ts'
+import type { KeyStory, Stories } from './stories.ts'
 
 export type Sight =
   /** A holder was replaced by another one. */
@@ -27,6 +28,18 @@ export type Sight =
   | 'tombstone'
   /** The store came back without what it had acknowledged. */
   | 'loss'
+  /** The store dropped a record that it should have kept. */
+  | 'eviction'
+  /** A handler ran to its end, its record was gone, and its caller got no answer of its own. */
+  | 'settle refused after an eviction'
+  /** A key that was evicted ran again. */
+  | 'rerun after an eviction'
+  /** Two handlers of one key ran at the same time. */
+  | 'side by side'
+  /** A commit was refused because another attempt was first, whose answer was replayed. */
+  | 'refused commit, replayed'
+  | 'resent commit, known by its token'
+  | 'resent commit, known by its record'
 
 const of: Readonly<Record<EffectPromise, readonly Sight[]>> = {
   once: [
@@ -71,9 +84,28 @@ const of: Readonly<Record<EffectPromise, readonly Sight[]>> = {
   ],
 }
 
+const ofEvicting: readonly Sight[] = [
+  'fenced writer',
+  'eviction',
+  'settle refused after an eviction',
+  'rerun after an eviction',
+]
+
+const ofOptimistic: readonly Sight[] = [
+  'side by side',
+  'refused commit, replayed',
+  'resent commit, known by its token',
+  'resent commit, known by its record',
+]
+
 /** What the runs of a mode must have reached together. */
-export function requiredSights(promise: EffectPromise, forgets = false): readonly Sight[] {
-  return forgets ? [...of[promise], 'loss'] : of[promise]
+export function requiredSights({ promise, forgets, store }: SimMode): readonly Sight[] {
+  return [
+    ...of[promise],
+    ...(forgets ? (['loss'] as const) : []),
+    ...(store === 'evicts' ? ofEvicting : []),
+    ...(store === 'optimistic' ? ofOptimistic : []),
+  ]
 }
 
 export function sightsOf({ header, events }: History, stories: Stories): Record<Sight, number> {
@@ -91,6 +123,19 @@ export function sightsOf({ header, events }: History, stories: Stories): Record<
     'after retention': 0,
     tombstone: 0,
     loss: stories.losses.length,
+    eviction: 0,
+    'settle refused after an eviction': 0,
+    'rerun after an eviction': stories.keys.reduce((sum, key) => sum + rerunsAfterEviction(key, stories), 0),
+    'side by side': 0,
+    'refused commit, replayed': 0,
+    'resent commit, known by its token': 0,
+    'resent commit, known by its record': 0,
+  }
+  /** Calls whose handlers are at work, by key. */
+  const running = new Map<string, Set<number>>()
+  const keyOf = (call: number): string => {
+    const invoke = stories.calls.get(call)?.invoke
+    return `${invoke?.principal} ${invoke?.key}`
   }
   const stopped = new Set<number>()
   for (const event of events) {
@@ -106,8 +151,32 @@ export function sightsOf({ header, events }: History, stories: Stories): Record<
             seen['after retention'] += 1
         }
         break
+      case 'start': {
+        const others = running.get(keyOf(event.call)) ?? new Set()
+        if (others.size > 0) seen['side by side'] += 1
+        running.set(keyOf(event.call), others.add(event.call))
+        break
+      }
       case 'stop':
         stopped.add(event.call)
+        running.get(keyOf(event.call))?.delete(event.call)
+        if (
+          stories.attempts.get(event.token)?.wasEvicted === true &&
+          isRefused(event.token, event.call, stories)
+        ) {
+          seen['settle refused after an eviction'] += 1
+        }
+        break
+      case 'ok':
+      case 'fail':
+      case 'info':
+        running.get(keyOf(event.call))?.delete(event.call)
+        break
+      case 'eviction':
+        seen.eviction += 1
+        break
+      case 'resent-commit':
+        seen[`resent commit, known by its ${event.knownBy}`] += 1
         break
       case 'unknown-commit':
         if (event.applied === true) seen['unknown commit, applied'] += 1
@@ -142,8 +211,24 @@ export function sightsOf({ header, events }: History, stories: Stories): Record<
     if (executed === undefined) continue
     const ended = stories.calls.get(executed)?.end
     if (ended?.type === 'info' && ended.code === 'gone') seen['replay after a crash'] += 1
-    if (executed !== end.call && stopped.has(end.call)) seen['fenced writer'] += 1
+    if (executed !== end.call && stopped.has(end.call)) {
+      seen['fenced writer'] += 1
+      if (header.promise === 'once') seen['refused commit, replayed'] += 1
+    }
     if (first !== undefined && invoke.at > first + header.leaseMs) seen['late duplicate'] += 1
   }
   return seen
+}
+
+/** Whether an attempt whose record was evicted ended without its own answer, and was not cut off by a crash. */
+function isRefused(token: string, call: number, { attempts, calls }: Stories): boolean {
+  const end = calls.get(call)?.end
+  if (attempts.get(token)?.settledTo !== undefined || end === undefined) return false
+  return end.type === 'ok' ? end.replayed : end.code === 'in-progress'
+}
+
+/** Handlers of a key that started when an attempt before them had run, and its record was evicted since. */
+function rerunsAfterEviction({ starts }: KeyStory, { attempts }: Stories): number {
+  const evictionsAt = starts.map(({ token }) => attempts.get(token)?.evictionsBefore ?? 0)
+  return evictionsAt.filter((count, at) => at > 0 && count > Math.min(...evictionsAt.slice(0, at))).length
 }

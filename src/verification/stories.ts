@@ -44,6 +44,10 @@ export interface AttemptStory {
   readonly claimedAt: number
   /** What the claim replaced. */
   readonly before: RecordEvent['before']
+  /** How often its record had been evicted when it claimed. */
+  readonly evictionsBefore: number
+  /** Whether its record was evicted before it was settled. */
+  wasEvicted: boolean
   /** The store's clock at its settlement. */
   settledAt: number | undefined
   settledTo: 'completed' | 'released' | 'unknown' | undefined
@@ -60,6 +64,8 @@ export interface Stories {
   readonly records: ReadonlyMap<string, readonly Timed<RecordEvent>[]>
   readonly attempts: ReadonlyMap<string, AttemptStory>
   readonly losses: readonly Timed<LossEvent>[]
+  /** How often each record was evicted. */
+  readonly evictions: ReadonlyMap<string, number>
   readonly leaks: readonly Timed<LeakEvent>[]
   readonly ownClaims: readonly Timed<OwnClaimEvent>[]
   /** When each process was crashed or paused. */
@@ -80,6 +86,9 @@ export function storiesOf({ events }: History): Stories {
   const records = new Map<string, Timed<RecordEvent>[]>()
   const attempts = new Map<string, AttemptStory>()
   const losses: Timed<LossEvent>[] = []
+  const evictions = new Map<string, number>()
+  /** Who holds, or held, each record that is there. */
+  const holders = new Map<string, string>()
   const leaks: Timed<LeakEvent>[] = []
   const ownClaims: Timed<OwnClaimEvent>[] = []
   const disturbed = new Map<string, number[]>()
@@ -131,7 +140,15 @@ export function storiesOf({ events }: History): Stories {
         break
       case 'record': {
         note(records, event.record, event)
-        noteAttempt(attempts, event)
+        noteAttempt(attempts, event, evictions.get(event.record) ?? 0)
+        if (event.after !== undefined) holders.set(event.record, event.after.token)
+        break
+      }
+      case 'eviction': {
+        const { record } = event
+        evictions.set(record, (evictions.get(record) ?? 0) + 1)
+        const attempt = attempts.get(holders.get(record) ?? '')
+        if (attempt !== undefined && attempt.settledTo === undefined) attempt.wasEvicted = true
         break
       }
       case 'own-claim':
@@ -156,6 +173,7 @@ export function storiesOf({ events }: History): Stories {
         break
       case 'stop':
       case 'unknown-commit':
+      case 'resent-commit':
         break
       default:
         event satisfies never
@@ -168,6 +186,7 @@ export function storiesOf({ events }: History): Stories {
     records,
     attempts,
     losses,
+    evictions,
     leaks,
     ownClaims,
     disturbed,
@@ -189,6 +208,7 @@ function note<Value>(lists: Map<string, Value[]>, name: string, value: Value): v
 function noteAttempt(
   attempts: Map<string, AttemptStory>,
   { at, record, now, before, after }: Timed<RecordEvent>,
+  evictionsBefore: number,
 ): void {
   if (after === undefined || after.phase === 'tombstone') return
   let attempt = attempts.get(after.token)
@@ -198,12 +218,19 @@ function noteAttempt(
       record,
       claimedAt: now,
       before,
+      evictionsBefore,
+      wasEvicted: false,
       settledAt: undefined,
       settledTo: undefined,
       endedAt: undefined,
       leaseUntil: undefined,
     }
     attempts.set(after.token, attempt)
+  } else if (before === undefined) {
+    // Its claim arrived once more, after its record was lost: it may settle again.
+    attempt.settledAt = undefined
+    attempt.settledTo = undefined
+    attempt.endedAt = undefined
   }
   if (after.phase === 'running') attempt.leaseUntil = after.leaseUntil
   else if (attempt.settledAt === undefined) {

@@ -7,6 +7,9 @@
  *   SEED=11 npm run sim -- --mode rerun             one run with its whole story; shrunk, where it fails
  *   npm run sim -- --walk 2                         every two faults at every point
  *
+ * Each mode is named with the store that it is about. Fast tiers in front of a store have runs of their own, in
+ * `test/verification/tiered-simulator.test.ts`.
+ *
  * Exit code 1 where a promise is broken, or where the runs together never reached what they should.
  */
 import { spawnSync } from 'node:child_process'
@@ -16,9 +19,13 @@ import {
   shrink,
   type SimModeName,
   simModeNames,
+  simModes,
   simulate,
   walk,
 } from '../../src/verification/simulator/index.ts'
+
+const elsewhere =
+  'tiers in front of the store, in six of these modes: npx vitest run test/verification/tiered-simulator.test.ts'
 
 const { values } = parseArgs({
   options: {
@@ -48,6 +55,7 @@ if (values.hashes) await printHashes()
 else if (process.env['SEED'] !== undefined) await tellSeed(Number(process.env['SEED']))
 else if (values.walk !== undefined) await walkAll(Number(values.walk))
 else await exploreAll()
+if (!values.json && !values.hashes && values.mode === undefined) console.log(elsewhere)
 process.exitCode = failed ? 1 : 0
 
 async function exploreAll(): Promise<void> {
@@ -70,7 +78,7 @@ async function exploreAll(): Promise<void> {
     }
     const rate = Math.round(end.seeds / end.seconds)
     console.log(
-      `${mode}: seeds ${from} to ${from + end.seeds - 1}, ${rate} a second, ${end.calls} calls, ` +
+      `${mode} (${simModes[mode].about})\n  seeds ${from} to ${from + end.seeds - 1}, ${rate} a second, ${end.calls} calls, ` +
         `${end.hours.toFixed(1)} virtual hours, ${end.found.length} violations`,
     )
     console.log(

@@ -123,6 +123,7 @@ function noteItem(line: StoryLine, scale: Scale): readonly Item[] {
       return [labelled('fault', line, `${line.who}: ${faultOf(line)}`, scale)]
     case 'quiet':
     case 'loss':
+    case 'eviction':
     case 'ack':
       return [labelled('note', line, line.what, scale)]
     default:

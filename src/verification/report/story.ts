@@ -112,6 +112,7 @@ function whoOf(event: HistoryEvent, processes: ReadonlyMap<number, string>): str
     case 'effect':
       return 'ledger'
     case 'record':
+    case 'eviction':
       return recordName(event.record)
     case 'fault':
       return event.target
@@ -119,6 +120,7 @@ function whoOf(event: HistoryEvent, processes: ReadonlyMap<number, string>): str
       return 'consumer'
     case 'loss':
     case 'unknown-commit':
+    case 'resent-commit':
       return 'store'
     case 'leak':
       return event.where
@@ -166,6 +168,10 @@ function whatOf(event: HistoryEvent): string {
       return 'acknowledges the message'
     case 'loss':
       return `comes back without ${counted(event.records.length, 'record')} and ${counted(event.effects.length, 'effect')}`
+    case 'eviction':
+      return 'is evicted: gone, although it should be kept'
+    case 'resent-commit':
+      return `a commit arrives again, known by its ${event.knownBy}`
     case 'unknown-commit':
       return `an unanswered COMMIT: ${event.applied === 'undecided' ? 'undecided' : event.applied ? 'applied' : 'not applied'}`
     case 'quiet':

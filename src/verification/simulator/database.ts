@@ -26,7 +26,7 @@ import type {
   Takeover,
   TakeoverReply,
 } from '../../core/store.ts'
-import type { EffectEvent, RecordState } from '../history.ts'
+import type { EffectEvent, RecordState, RecordVerb } from '../history.ts'
 import { epoch } from './process.ts'
 import type { World } from './world.ts'
 
@@ -39,6 +39,21 @@ export interface OpenTransaction {
   readonly writes: Map<RecordId, IdempotencyRecord>
   readonly effects: Effect[]
 }
+
+/** What was there when a transaction without locks first read it. */
+export type Seen = Pick<IdempotencyRecord, 'token' | 'phase'> | undefined
+
+/** All that a transaction without locks writes, as one request. */
+export interface CommitRequest {
+  /** By which the server knows a request that it gets again. */
+  readonly token: string
+  readonly changes: ReadonlyMap<RecordId, { readonly record: IdempotencyRecord; readonly seen: Seen }>
+  readonly effects: readonly Effect[]
+}
+
+export type CommitReply =
+  | { readonly kind: 'committed' }
+  | { readonly kind: 'refused'; readonly id: RecordId; readonly found: IdempotencyRecord | undefined }
 
 /** How long a statement outside a transaction waits for a row that one holds. */
 const lockMs = 600
@@ -55,6 +70,8 @@ export class SimDatabase {
   readonly #locks = new Map<RecordId, OpenTransaction>()
   readonly #open = new Set<OpenTransaction>()
   readonly #log: Logged[] = []
+  /** Tokens of the commits that were applied at once. */
+  readonly #commits = new Set<string>()
   #effects: { readonly time: number; readonly effect: Effect }[] = []
   #unlocked: (() => void)[] = []
   #clockOffset = 0
@@ -109,20 +126,30 @@ export class SimDatabase {
     })
   }
 
+  /** Drops records that are to be kept, as eviction, a flush or an expiry by a wrong clock does; without ids all. */
+  evict(ids: readonly RecordId[] = [...this.#records.keys()]): void {
+    for (const id of ids) {
+      if (!this.#records.delete(id)) continue
+      this.#log.push({ time: this.#world.time, id, after: undefined })
+      this.#world.record({ type: 'eviction', record: id })
+      this.#world.tell(() => `  store: ${id.slice(0, 6)} is evicted`)
+    }
+  }
+
   claim(claims: readonly Claim[]): Replies<ClaimReply> {
-    return this.#each(claims, (claim) => claim.id, claimRecord)
+    return this.#each('claim', claims, (claim) => claim.id, claimRecord)
   }
 
   supersede(takeovers: readonly Takeover[]): Replies<TakeoverReply> {
-    return this.#each(takeovers, ({ claim }) => claim.id, supersedeRecord)
+    return this.#each('supersede', takeovers, ({ claim }) => claim.id, supersedeRecord)
   }
 
   renew(renewals: readonly Renewal[]): Replies<RenewalReply> {
-    return this.#each(renewals, ({ id }) => id, renewRecord)
+    return this.#each('renew', renewals, ({ id }) => id, renewRecord)
   }
 
   settle(settlements: readonly Settlement[]): Replies<SettlementReply> {
-    return this.#each(settlements, ({ id }) => id, settleRecord)
+    return this.#each('settle', settlements, ({ id }) => id, settleRecord)
   }
 
   read(ids: readonly RecordId[]): Replies<IdempotencyRecord | undefined> {
@@ -137,7 +164,7 @@ export class SimDatabase {
       if (this.#locks.has(id)) continue
       const swept = sweepRecord(record, this.now)
       if (swept === 'keep') continue
-      this.#write(id, swept === 'remove' ? undefined : swept)
+      this.#write(id, swept === 'remove' ? undefined : swept, 'sweep')
       if (swept === 'remove') removed += 1
       else entombed += 1
     }
@@ -196,6 +223,22 @@ export class SimDatabase {
     return true
   }
 
+  /** Writes all of it where what was read is still there; otherwise nothing, and shows what is there instead. */
+  commitAsSeen({ token, changes, effects }: CommitRequest): CommitReply {
+    if (this.#commits.has(token) && this.#world.tape.pick('knows the commit', 2) === 0) {
+      this.#world.record({ type: 'resent-commit', knownBy: 'token' })
+      return { kind: 'committed' }
+    }
+    for (const [id, { seen }] of changes) {
+      const found = this.#records.get(id)
+      if (!isAsSeen(found, seen, this.now)) return { kind: 'refused', id, found }
+    }
+    this.#commits.add(token)
+    for (const [id, { record }] of changes) this.#write(id, record)
+    for (const effect of effects) this.#see(effect)
+    return { kind: 'committed' }
+  }
+
   abort(tx: OpenTransaction): void {
     if (tx.state !== 'open') return
     tx.state = 'aborted'
@@ -234,6 +277,7 @@ export class SimDatabase {
   }
 
   #each<Item, Reply>(
+    verb: RecordVerb,
     items: readonly Item[],
     idOf: (item: Item) => RecordId,
     change: (found: IdempotencyRecord | undefined, item: Item, now: number) => Change<Reply>,
@@ -243,7 +287,7 @@ export class SimDatabase {
       const id = idOf(item)
       if (this.#locks.has(id)) return locked()
       const { reply, write } = change(this.#records.get(id), item, now)
-      if (write !== undefined) this.#write(id, write)
+      if (write !== undefined) this.#write(id, write, verb)
       return reply
     })
     return { now, replies }
@@ -273,7 +317,7 @@ export class SimDatabase {
     for (const go of waiting) go()
   }
 
-  #write(id: RecordId, after: IdempotencyRecord | undefined): void {
+  #write(id: RecordId, after: IdempotencyRecord | undefined, verb?: RecordVerb): void {
     const before = this.#records.get(id)
     if (after === undefined) this.#records.delete(id)
     else this.#records.set(id, after)
@@ -284,6 +328,7 @@ export class SimDatabase {
       now: this.now,
       before: stateOf(before),
       after: stateOf(after),
+      ...(verb === undefined ? {} : { verb }),
     })
     this.#world.tell(() => `  store: ${id.slice(0, 6)} ${said(before)} -> ${said(after)}`)
   }
@@ -293,6 +338,12 @@ export class SimDatabase {
     this.#world.record({ type: 'effect', ...effect })
     this.#world.tell(() => `  ledger: ${effect.effect} for ${effect.principal} ${effect.key}`)
   }
+}
+
+function isAsSeen(found: IdempotencyRecord | undefined, seen: Seen, now: number): boolean {
+  if (found === undefined || seen === undefined) return found === seen
+  const isLive = found.phase === 'running' && now < found.leaseUntil
+  return found.token === seen.token && found.phase === seen.phase && !isLive
 }
 
 function locked(): FailedItem {

@@ -55,7 +55,6 @@ export async function explore(options: ExploreOptions): Promise<Exploration> {
     const { violations } = run.report
     if (violations.length > 0) found.push({ seed, violations })
   }
-  const { promise, forgets } = simModes[mode]
   return {
     seeds: done,
     calls,
@@ -64,6 +63,6 @@ export async function explore(options: ExploreOptions): Promise<Exploration> {
     seconds: (performance.now() - startedAt) / 1_000,
     found,
     sights,
-    neverReached: requiredSights(promise, forgets).filter((sight) => (sights[sight] ?? 0) === 0),
+    neverReached: requiredSights(simModes[mode]).filter((sight) => (sights[sight] ?? 0) === 0),
   }
 }

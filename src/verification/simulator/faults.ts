@@ -87,6 +87,9 @@ export const storeIncidents: readonly StoreIncident[] = [
   'forgets',
 ]
 
+/** What a store that evicts does right before a verb: to the records of that verb, or to all. */
+export const evictions = ['keeps', 'evicts', 'is flushed'] as const
+
 /** Cumulative weights of every decision that a seed makes. */
 export interface Rates {
   readonly request: readonly number[]
@@ -94,6 +97,8 @@ export interface Rates {
   readonly process: readonly number[]
   /** Whether hosts have wrong clocks. */
   readonly skewed: boolean
+  /** Of `evictions`, at each verb of a store that evicts. */
+  readonly eviction: readonly number[]
 }
 
 /** The rates of a seed; nearly half of them are zero, so that most faults are also met alone. */
@@ -116,6 +121,7 @@ export function ratesOf(seed: number): Rates {
     reply: cumulative(replyGroups, [jitter, slowRate, lostReply]),
     process: cumulative([[0], [1, 2], [3, 4, 5]], [crash, pause]),
     skewed: random() < 0.5,
+    eviction: cumulative([[0], [1, 2]], [rate(0.15)]),
   }
 }
 

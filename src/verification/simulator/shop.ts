@@ -64,6 +64,8 @@ export class SimShop {
   readonly #service: SimService
   readonly #process: SimProcess
   readonly #settings: ShopSettings
+  /** Called when the handler of a call starts once more. */
+  readonly #onRerun: (call: number) => void
   readonly #idem: Idempotency<SimTransaction>
   readonly #operation: Operation<Ask, unknown> | undefined
   /** Calls whose handler has started. */
@@ -77,6 +79,7 @@ export class SimShop {
     service: SimService,
     process: SimProcess,
     settings: ShopSettings,
+    onRerun: (call: number) => void,
   ) {
     this.#world = world
     this.#store = store
@@ -84,6 +87,7 @@ export class SimShop {
     this.#service = service
     this.#process = process
     this.#settings = settings
+    this.#onRerun = onRerun
     const { leaseMs, retentionMs, tombstoneMs, waitMs, sweeps, mode } = settings
     this.#idem = createIdempotency(
       {
@@ -243,6 +247,7 @@ export class SimShop {
   }
 
   #start({ call, principal, key, request }: Ask, token: string, fence: number): void {
+    if (this.#started.has(call)) this.#onRerun(call)
     this.#started.add(call)
     const process = this.#process.name
     const { now } = this.#store.database

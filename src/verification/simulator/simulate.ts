@@ -14,6 +14,7 @@ import { Network } from './network.ts'
 import { SimProcess, type Tokens } from './process.ts'
 import { SimService } from './service.ts'
 import { type Ask, CallError, type ShopSettings, SimShop } from './shop.ts'
+import { OptimisticSimStore } from './optimistic-store.ts'
 import { SimStore } from './store.ts'
 import { type Decisions, Tape } from './tape.ts'
 import { type SimTier, tierTools } from './tier.ts'
@@ -97,11 +98,11 @@ export async function simulate(options: SimulateOptions): Promise<SimulatedRun> 
     world.record({ type: 'unknown-commit', applied }),
   )
   const leftOver = await run.go().finally(unsubscribe)
-  world.record({ type: 'end', leftOver, exceeded: world.isAstray ? ['the run did not come to an end'] : [] })
+  world.record({ type: 'end', leftOver, exceeded: run.exceeded })
   const history: History = {
     header: {
       seed,
-      store: settings.mode.forgets ? 'simulated, forgets' : 'simulated',
+      store: storeName(settings.mode),
       mode: modeName,
       promise: settings.mode.promise,
       leaseMs,
@@ -129,6 +130,10 @@ function decisionsOf({ seed, decisions }: SimulateOptions): Decisions {
   return { choose: typeof decisions === 'function' ? decisions : (index) => decisions[index] ?? 0 }
 }
 
+function storeName({ store, forgets }: SimMode): string {
+  return ['simulated', ...(store === 'locks' ? [] : [store]), ...(forgets ? ['forgets'] : [])].join(', ')
+}
+
 class Run {
   readonly world: World
   readonly settings: ShopSettings
@@ -144,6 +149,8 @@ class Run {
   readonly #nodes: Node[] = []
   readonly #asked = new Map<string, Ask[]>()
   readonly #unanswered = new Set<number>()
+  /** Calls whose handler ran more than once. */
+  readonly #reruns: string[] = []
   #clients = 0
   #isClosing = false
 
@@ -163,8 +170,13 @@ class Run {
       retentionMs: short ? shortRetentionMs : longRetentionMs,
       tombstoneMs: short ? (tombstonesMs[tape.pick('tombstone', tombstonesMs.length)] as number) : 0,
       waitMs: waitsMs[tape.pick('wait', waitsMs.length)] as number,
-      sweeps: short,
+      sweeps: short && mode.store !== 'evicts',
     }
+  }
+
+  /** Bounds that were passed. */
+  get exceeded(): readonly string[] {
+    return [...(this.world.isAstray ? ['the run did not come to an end'] : []), ...this.#reruns]
   }
 
   /** Runs to the end; what is left over then. */
@@ -187,9 +199,18 @@ class Run {
   #startNode(name: string): void {
     const { world } = this
     const process = new SimProcess(world, name, this.#rates, this.#random, this.#tokens)
-    const store = new SimStore(world, this.#database, this.#network, process)
+    const store = this.#storeOf(process)
     const front = this.#tier?.(store, tierTools(world, this.#network, process)) ?? store
-    const shop = new SimShop(world, store, front, this.#network, this.#service, process, this.settings)
+    const shop = new SimShop(
+      world,
+      store,
+      front,
+      this.#network,
+      this.#service,
+      process,
+      this.settings,
+      (call) => this.#reruns.push(`the handler of call ${call} ran again within the call`),
+    )
     const node: Node = { process, store, shop, pending: new Set() }
     this.#nodes.push(node)
     process.onCrash = () => {
@@ -200,6 +221,20 @@ class Run {
       world.later(afterMs, `${name}' starts`, () => {
         if (!this.#isClosing) this.#startNode(`${name}'`)
       })
+    }
+  }
+
+  #storeOf(process: SimProcess): SimStore {
+    const { settings, world } = this
+    switch (settings.mode.store) {
+      case 'locks':
+        return new SimStore(world, this.#database, this.#network, process)
+      case 'optimistic':
+        return new OptimisticSimStore(world, this.#database, this.#network, process)
+      case 'evicts':
+        return new SimStore(world, this.#database, this.#network, process, this.#rates.eviction)
+      default:
+        return settings.mode.store satisfies never
     }
   }
 
@@ -223,6 +258,8 @@ class Run {
           break
         case 'clock jumps ahead':
           database.jumpClock(1_700)
+          // The server takes what it expires by its wall clock for past.
+          if (this.settings.mode.store === 'evicts') database.evict()
           break
         case 'clock jumps back':
           database.jumpClock(-1_700)

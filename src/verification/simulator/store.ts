@@ -15,12 +15,13 @@ import type {
   Statement,
   StatementEnd,
   StatementOnce,
+  StoreCapabilities,
   SweepReply,
   TransactionalStore,
   TransactionEnd,
   TransactionVerdict,
 } from '../../core/store.ts'
-import { chanceOf } from './faults.ts'
+import { chanceOf, evictions } from './faults.ts'
 import type { Effect, OpenTransaction, SimDatabase } from './database.ts'
 import type { ConnectionEnds, Network } from './network.ts'
 import type { SimProcess } from './process.ts'
@@ -30,13 +31,17 @@ import type { World } from './world.ts'
 const abortAfterMs = [20, 1_500]
 const abortChances = chanceOf(0.3, abortAfterMs.length)
 
-/** A connection with an open transaction, as handlers get it. */
+/** A transaction, as handlers get it. */
 export interface SimTransaction {
   readonly kind: 'simulated'
-  readonly connection: Connection
   /** The token under which this transaction claimed. */
   token: string
   insert(effect: Effect): Promise<void>
+}
+
+/** A transaction that is open on a connection. */
+export interface OpenSimTransaction extends SimTransaction {
+  readonly connection: Connection
 }
 
 /** One connection: its messages keep their order, and after a lost one it is of no use any more. */
@@ -73,22 +78,34 @@ class Connection implements ConnectionEnds {
 
 export class SimStore implements TransactionalStore<SimTransaction> {
   readonly name = 'simulated'
-  readonly capabilities = {
-    clock: 'store',
-    joinsTransaction: true,
-    batchMax: 100,
-    flightsMax: 4,
-    outcomeBytesMax: 1_000_000,
-    expiryGranularityMs: 1,
-  } as const
+  readonly capabilities: StoreCapabilities
   readonly world: World
   readonly database: SimDatabase
   readonly #network: Network
   readonly #process: SimProcess
   readonly #connections = new Set<Connection>()
+  readonly #evictions: readonly number[] | undefined
   #closed = false
 
-  constructor(world: World, database: SimDatabase, network: Network, process: SimProcess) {
+  /** @param evictions where records may be gone at any moment: the weights of `evictions` */
+  constructor(
+    world: World,
+    database: SimDatabase,
+    network: Network,
+    process: SimProcess,
+    evictions?: readonly number[],
+  ) {
+    const evicts = evictions !== undefined
+    this.capabilities = {
+      clock: 'store',
+      joinsTransaction: !evicts,
+      batchMax: 100,
+      flightsMax: 4,
+      outcomeBytesMax: 1_000_000,
+      expiryGranularityMs: 1,
+      expiresByItself: evicts,
+    }
+    this.#evictions = evictions
     this.world = world
     this.database = database
     this.#network = network
@@ -136,7 +153,10 @@ export class SimStore implements TransactionalStore<SimTransaction> {
   }
 
   read(ids: readonly RecordId[]): Promise<Replies<IdempotencyRecord | undefined>> {
-    return this.roundTrip('read', [], () => this.database.read(ids))
+    return this.roundTrip('read', [], () => {
+      this.#loseSome(ids)
+      return this.database.read(ids)
+    })
   }
 
   sweep(limit: number): Promise<SweepReply> {
@@ -199,10 +219,10 @@ export class SimStore implements TransactionalStore<SimTransaction> {
   }
 
   /** Opens a transaction; the first claim travels with it. */
-  async open(opening?: Claim): Promise<{ tx: SimTransaction; opened: Replies<ClaimReply> | undefined }> {
+  async open(opening?: Claim): Promise<{ tx: OpenSimTransaction; opened: Replies<ClaimReply> | undefined }> {
     const connection = new Connection(this)
     this.#connections.add(connection)
-    const tx: SimTransaction = {
+    const tx: OpenSimTransaction = {
       kind: 'simulated',
       connection,
       token: '',
@@ -229,14 +249,14 @@ export class SimStore implements TransactionalStore<SimTransaction> {
   }
 
   /** Ends a transaction without its writes. */
-  async rollBack({ connection }: SimTransaction): Promise<void> {
+  async rollBack({ connection }: OpenSimTransaction): Promise<void> {
     await connection.step('ROLLBACK', () => this.database.abort(connection.tx)).catch(() => {})
     connection.end()
     this.#connections.delete(connection)
   }
 
   join(tx: SimTransaction | SqlTransaction): RecordVerbs {
-    return this.#verbs(tx as SimTransaction, undefined)
+    return this.#verbs(tx as OpenSimTransaction, undefined)
   }
 
   async execute(tx: SimTransaction, { values }: Statement): Promise<unknown> {
@@ -259,6 +279,10 @@ export class SimStore implements TransactionalStore<SimTransaction> {
     }
   }
 
+  protected pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#process.runtime.timers.after(ms, resolve))
+  }
+
   roundTrip<Reply>(
     name: string,
     ids: readonly RecordId[],
@@ -270,12 +294,16 @@ export class SimStore implements TransactionalStore<SimTransaction> {
       name,
       process: this.#process,
       server: this.database,
-      apply: (answer) => this.database.whenUnlocked(ids, () => answer(apply())),
+      apply: (answer) =>
+        this.database.whenUnlocked(ids, () => {
+          if (ids.length > 0) this.#loseSome(ids)
+          answer(apply())
+        }),
       ...(connection === undefined ? {} : { connection }),
     })
   }
 
-  #verbs(tx: SimTransaction, opened: Replies<ClaimReply> | undefined): RecordVerbs {
+  #verbs(tx: OpenSimTransaction, opened: Replies<ClaimReply> | undefined): RecordVerbs {
     const { connection } = tx
     let first = opened
     const each = async <Item, Reply>(
@@ -306,6 +334,17 @@ export class SimStore implements TransactionalStore<SimTransaction> {
         ),
       read: (ids) => each('read in transaction', ids, (id) => this.database.readIn(connection.tx, id)),
     }
+  }
+
+  /** A store that evicts may do it right before any verb. */
+  #loseSome(ids: readonly RecordId[]): void {
+    const { world, database } = this
+    if (this.#evictions === undefined || world.quiet) return
+    const what = evictions[world.tape.weighted('eviction', this.#evictions)] ?? 'keeps'
+    if (what === 'keeps') return
+    world.record({ type: 'fault', fault: `store ${what}`, target: 'store' })
+    if (what === 'is flushed') database.evict()
+    else database.evict(ids)
   }
 
   /** An answer that shows a process its own live claim obliges it to run, or to give the key back. */

@@ -89,7 +89,8 @@ function choicesOf(name: string, isSecond: boolean): readonly number[] {
   if (settings.has(name)) return []
   if (name === 'handler takes') return isSecond ? [4] : [3, 4, 5]
   if (name === 'handler fails') return [1, 2]
-  if (name === 'abort') return [1]
+  if (name === 'abort' || name === 'sends again' || name === 'knows the commit') return [1]
+  if (name === 'eviction') return isSecond ? [1] : [1, 2]
   if (isFate(name)) return isSecond ? [1, 2, 4] : [1, 2, 3, 4, 5]
   const legs = name.endsWith(': answer') ? replyLegs : requestLegs
   const wanted = isSecond ? secondLegs : undefined
