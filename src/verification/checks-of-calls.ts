@@ -77,6 +77,10 @@ class KeyCheck {
         this.#say('I2', `call ${call} was told ${name}, which is not in the ledger`)
       } else {
         told.set(effect.effect, effect)
+        const isOwn = effect.call === call && !end.replayed
+        if (isOwn && !forgotten && this.#stories.attempts.get(effect.token)?.wasCompleted === false) {
+          this.#say('I2', `call ${call} was told ${name}, which no record kept`)
+        }
         if (this.#isToldTooLate(invoke, effect)) {
           this.#say('I3', `call ${call} was told ${name} after its retention`)
         }

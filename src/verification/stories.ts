@@ -46,6 +46,8 @@ export interface AttemptStory {
   readonly before: RecordEvent['before']
   /** How often its record had been evicted when it claimed. */
   readonly evictionsBefore: number
+  /** Whether its outcome was ever kept. */
+  wasCompleted: boolean
   /** Whether its record was evicted before it was settled. */
   wasEvicted: boolean
   /** The store's clock at its settlement. */
@@ -219,6 +221,7 @@ function noteAttempt(
       claimedAt: now,
       before,
       evictionsBefore,
+      wasCompleted: false,
       wasEvicted: false,
       settledAt: undefined,
       settledTo: undefined,
@@ -232,6 +235,7 @@ function noteAttempt(
     attempt.settledTo = undefined
     attempt.endedAt = undefined
   }
+  attempt.wasCompleted ||= after.phase === 'completed'
   if (after.phase === 'running') attempt.leaseUntil = after.leaseUntil
   else if (attempt.settledAt === undefined) {
     attempt.settledAt = after.settledAt
