@@ -6,13 +6,17 @@ import { tryMutant } from './mutants/plant.ts'
 // A process for each, and a copy of the sources.
 vi.setConfig({ testTimeout: 300_000 })
 
-const { postgres, mariadb } = inject('servers')
-const servers = { RETRYSAFE_POSTGRES_URL: postgres, RETRYSAFE_MARIADB_URL: mariadb }
+// Started once for all: with an address in the environment a run starts none of its own.
+const servers = inject('servers')
+const addresses = Object.fromEntries(
+  Object.entries(servers).map(([name, url]) => [`RETRYSAFE_${name.toUpperCase()}_URL`, url]),
+)
 
 test.for(mutants)('$number: $name', async (mutant, { skip }) => {
   const { caughtBy } = mutant
-  skip(caughtBy.kind === 'tests' && caughtBy.server === 'postgres' && postgres === '', 'no PostgreSQL')
-  expect(await tryMutant(mutant, servers)).toMatchObject({ kind: 'caught' })
+  const server = caughtBy.kind === 'tests' ? caughtBy.server : undefined
+  skip(server !== undefined && servers[server] === '', `no ${server}`)
+  expect(await tryMutant(mutant, addresses)).toMatchObject({ kind: 'caught' })
 })
 
 test('every number of the list is planted, or it is said why not', () => {
