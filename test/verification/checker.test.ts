@@ -296,6 +296,11 @@ describe('what the promise allows', () => {
       after: state('running', { token: 'b', fence: 2, leaseUntil: 3_010 }),
     },
     { at: 2_020, type: 'effect', effect: 'e2', call: 2, ...who, request: 'r', token: 'b' },
+    {
+      ...{ at: 2_025, type: 'record', record: 'id', now: 2_025 },
+      before: state('running', { token: 'b', fence: 2, leaseUntil: 3_010 }),
+      after: state('completed', { token: 'b', fence: 2, settledAt: 2_025 }),
+    },
     { at: 2_030, type: 'ok', call: 2, value: 'alice|k1|r|e2', replayed: false },
   ]
   const verdicts: Readonly<Record<EffectPromise, string[]>> = {
@@ -322,6 +327,112 @@ describe('what the promise allows', () => {
       { at: 86, type: 'ok', call: 8, value: 'alice|k1|r|e1', replayed: true },
     ]
     expect(broken(checked(withMore([...foreign, loss])))).toContain('I4')
+  })
+})
+
+describe('a store that evicts', () => {
+  const evicted = (at: number, record = 'id'): HistoryEvent => ({ at, type: 'eviction', record })
+
+  /** A whole run of `who` by call `call`, from `at` on. */
+  function runOf(call: number, token: string, at: number, before?: RecordState): readonly HistoryEvent[] {
+    const running = state('running', { token, leaseUntil: at + 1_000 })
+    const completed = state('completed', { token, settledAt: at + 4 })
+    const id = { type: 'record', record: 'id' } as const
+    return [
+      { at, type: 'invoke', call, process: 'p2', ...who, request: 'r' },
+      { at: at + 1, ...id, now: at + 1, before, after: running },
+      { at: at + 2, type: 'start', call, process: 'p2', ...who, request: 'r', token, fence: 1, now: at + 2 },
+      { at: at + 3, type: 'effect', effect: `e${call}`, call, ...who, request: 'r', token },
+      { at: at + 4, ...id, now: at + 4, before: running, after: completed },
+      { at: at + 5, type: 'ok', call, value: `alice|k1|r|e${call}`, replayed: false },
+    ]
+  }
+
+  const first = sound.filter(({ at }) => at <= 70)
+
+  test('a key may run once more for each time that it was evicted', () => {
+    const events = [...first, evicted(200), ...runOf(7, 'b', 210), evicted(300), ...runOf(8, 'c', 310)]
+    const { violations, sights } = checked(events)
+    expect(violations).toEqual([])
+    expect(sights).toMatchObject({ eviction: 2, 'rerun after an eviction': 2 })
+  })
+
+  test('and no more than that', () => {
+    const again = runOf(8, 'c', 310, state('completed', { token: 'b', settledAt: 214 }))
+    const report = checked([...first, evicted(200), ...runOf(7, 'b', 210), ...again])
+    expect(broken(report)).toEqual(expect.arrayContaining(['I1', 'I3']))
+  })
+
+  test('another key that was evicted excuses nothing', () => {
+    const report = checked([...first, evicted(200, 'id2'), ...runOf(7, 'b', 210)])
+    expect(broken(report)).toEqual(expect.arrayContaining(['I1', 'I3']))
+  })
+
+  test('an answer is never of another request or principal', () => {
+    const foreign: HistoryEvent = { at: 76, type: 'ok', call: 9, value: 'alice|k1|r|e1', replayed: true }
+    const asks = (given: { principal: string; key: string; request: string }): HistoryEvent => ({
+      ...{ at: 75, type: 'invoke', call: 9, process: 'p2' },
+      ...given,
+    })
+    const eviction = evicted(72)
+    expect(broken(checked([...first, eviction, asks({ ...other, request: 'r' }), foreign]))).toContain('I4')
+    expect(broken(checked([...first, eviction, asks({ ...who, request: 's' }), foreign]))).toContain('I5')
+  })
+
+  test.each(['settle', 'renew'] as const)('%s makes no record', (verb) => {
+    const phase = verb === 'settle' ? 'completed' : 'running'
+    const made: HistoryEvent = {
+      ...{ at: 210, type: 'record', record: 'id', now: 210, before: undefined, verb },
+      after: state(phase),
+    }
+    const report = checked([...first, evicted(200), made])
+    expect(report.violations).toEqual([
+      { invariant: 'I7', says: `record id: ${verb} made a record where nothing was` },
+    ])
+  })
+
+  test('a record begins running, whoever wrote it', () => {
+    const made: HistoryEvent = {
+      ...{ at: 210, type: 'record', record: 'id', now: 210, before: undefined },
+      after: state('completed'),
+    }
+    expect(broken(checked([...first, evicted(200), made]))).toEqual(['I7'])
+    expect(broken(checked([...first, evicted(200), made], { promise: 'once' }))).toEqual([])
+  })
+
+  const start: HistoryEvent = {
+    ...{ at: 20, type: 'start', call: 1, process: 'p1', request: 'r', token: 'a', fence: 1, now: 20 },
+    ...who,
+  }
+
+  test('only who had claimed before the eviction may start without a record', () => {
+    const begun = first.filter(({ at }) => at <= 10)
+    const ended: HistoryEvent = { at: 400, type: 'info', call: 1, code: 'in-progress' }
+    expect(broken(checked([...begun, evicted(15), start, ended]))).toEqual([])
+    expect(broken(checked([...begun, evicted(15, 'id2'), start, ended]))).toEqual([])
+    const gone: HistoryEvent = {
+      ...{ at: 15, type: 'record', record: 'id', now: 15 },
+      ...{ before: state('running'), after: undefined },
+    }
+    expect(broken(checked([...begun, evicted(14, 'id2'), gone, start, ended]))).toContain('I9')
+    const unclaimed: HistoryEvent = { ...start, at: 30, call: 1, token: 'b', now: 30 } as HistoryEvent
+    expect(broken(checked([...begun, evicted(15), unclaimed, ended]))).toContain('I9')
+  })
+
+  test('whose own settle was refused is not told its own answer', () => {
+    const unsettled = first.filter((event) => event.type !== 'record' || event.at === 10)
+    const report = checked([...unsettled, evicted(50)])
+    expect(report.violations).toEqual([
+      { invariant: 'I2', says: 'call 1 was told e1, which no record kept', ...who },
+    ])
+    const refused = unsettled.map((event) =>
+      event.type === 'ok'
+        ? ({ at: event.at, type: 'info', call: event.call, code: 'in-progress' } as const)
+        : event,
+    )
+    const after = checked([...refused, evicted(50)])
+    expect(after.violations).toEqual([])
+    expect(after.sights['settle refused after an eviction']).toBe(1)
   })
 })
 
