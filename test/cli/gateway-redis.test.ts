@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { hasRedis } from '../servers.ts'
-import { startMaster, startReplica } from '../chaos/redis-servers.ts'
+import { startMaster, startReplica } from '../stores/redis-replicas.ts'
 import { MortalRedis } from '../stores/mortal-redis.ts'
 import { emptyFolder, originOf, run, start } from './program.ts'
 

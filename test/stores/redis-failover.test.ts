@@ -5,7 +5,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type FaultProxy, startFaultProxy } from '../../src/verification/index.ts'
 import type { RunningServer } from '../../scripts/servers/process.ts'
 import { hasRedis } from '../servers.ts'
-import { clientOf, startMaster, startReplica, startSentinel } from '../chaos/redis-servers.ts'
+import { clientOf, startMaster, startReplica, startSentinel } from './redis-replicas.ts'
 import { counted, type Runs } from './counted-operation.ts'
 import type { MortalRedis } from './mortal-redis.ts'
 

@@ -130,6 +130,16 @@ describe.runIf(hasRedis)('redisStore', () => {
     await client.set(key, octets)
   }
 
+  test('something else under a key hides no record from lists and sweeps, also where it comes alone', async () => {
+    const good = newClaim()
+    await store.claim([good])
+    for (let count = 0; count < 20; count++) await client.rpush(prefix + newClaim().id, 'x')
+    expect((await store.list({ limit: 10 })).records.map(({ id }) => id)).toEqual([good.id])
+    expect(await store.sweep(10)).toEqual({ removed: 0, entombed: 0, more: false })
+    await client.del(prefix + good.id)
+    expect((await store.list({ limit: 10 })).records).toEqual([])
+  })
+
   test('a record that was evicted or flushed while its holder ran is not made again', async () => {
     const claim = newClaim()
     await store.claim([claim])

@@ -12,7 +12,7 @@ import {
   untilAnswers,
 } from '../../scripts/servers/process.ts'
 import { pingRedis, redisProgram } from '../../scripts/servers/redis.ts'
-import { MortalRedis } from '../stores/mortal-redis.ts'
+import { MortalRedis } from './mortal-redis.ts'
 
 /** A server whose replicas do not wait for each other at their start. It ends with the test. */
 export async function startMaster(): Promise<MortalRedis> {
