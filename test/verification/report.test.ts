@@ -297,6 +297,15 @@ describe('the page', () => {
     }
   })
 
+  test('tells of records that were evicted, and of those of the key only', () => {
+    const evicted: readonly HistoryEvent[] = [hostile, 'another'].map((record) => ({
+      ...{ at: 1_050, type: 'eviction', record },
+    }))
+    const events = [...brokenEvents, ...evicted].toSorted((a, b) => a.at - b.at)
+    const rows = rowsOf(htmlReport([checkedRun(events)]))
+    expect(rows.filter((row) => row[2]?.includes('is evicted') === true)).toHaveLength(1)
+  })
+
   test('tells every event of the keys that saw a takeover', () => {
     for (const run of withTakeover) {
       const page = htmlReport([run])
