@@ -70,6 +70,39 @@ function writeParts(parts: readonly (string | Uint8Array)[], bytes: Uint8Array):
   return at
 }
 
+const slabBytes = 16_384
+/** Larger pieces get memory of their own, so that one of them cannot keep many others alive. */
+const sharedBytesMax = 1_024
+let slab = new Uint8Array(slabBytes)
+let slabAt = 0
+
+/**
+ * New octets, for the caller to fill to the last one. Short pieces lie side by side in one buffer: one of its own
+ * costs the garbage collector more than all else that is done with it.
+ */
+export function roomFor(bytes: number): Uint8Array {
+  if (bytes > sharedBytesMax) return new Uint8Array(bytes)
+  if (slabAt + bytes > slabBytes) {
+    slab = new Uint8Array(slabBytes)
+    slabAt = 0
+  }
+  slabAt += bytes
+  return slab.subarray(slabAt - bytes, slabAt)
+}
+
+/** How many octets `writeText` takes for a text. */
+export function utf8Length(text: string): number {
+  let bytes = text.length
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index)
+    if (code < 0x80) continue
+    bytes += code < 0x800 ? 1 : 2
+    // Two units of four octets together.
+    if ((text.codePointAt(index) as number) > 0xffff) index += 1
+  }
+  return bytes
+}
+
 /** UTF-8 of a text; lone surrogates keep their own three octets, so that different texts stay different. */
 export function textBytes(text: string): Uint8Array {
   if (text.isWellFormed()) return utf8.encode(text)
@@ -78,7 +111,7 @@ export function textBytes(text: string): Uint8Array {
 }
 
 /** Writes a text at `at` and returns where it ends. `bytes` has room for three octets a character. */
-function writeText(text: string, bytes: Uint8Array, at: number): number {
+export function writeText(text: string, bytes: Uint8Array, at: number): number {
   if (text.length > shortTextCharacters && text.isWellFormed()) {
     return at + utf8.encodeInto(text, bytes.subarray(at)).written
   }

@@ -11,6 +11,7 @@
  * Reading checks everything again: a record may have been written by a newer release or changed by hand. What
  * does not pass is `UnreadableOutcomeError`, never "absent".
  */
+import { roomFor, textBytes, utf8Length, writeText } from './bytes.ts'
 import { UnreadableOutcomeError, UnstorableOutcomeError } from './errors.ts'
 import { decodeValue, encodeValue } from './outcome-value.ts'
 
@@ -59,8 +60,9 @@ const headBytesMax = 256 * 1024
  */
 export const jsonOutcomePrefix: readonly [version: number, kind: number] = [version, kindOctets.json]
 const messageCharactersMax = 4096
+/** Up to here to count octets takes less time than to allocate them twice. */
+const shortHeadCharacters = 512
 
-const utf8 = new TextEncoder()
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const noBody = new Uint8Array(0)
 
@@ -145,16 +147,21 @@ const fieldName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const forbiddenInValue = /[^\t\x20-\x7e\x80-\xff]/
 
 function envelope(kind: number, head: string, body: Uint8Array): Uint8Array {
-  const headOctets = utf8.encode(head)
-  if (headOctets.length > headBytesMax && kind === kindOctets.response) {
+  const octets = head.length > shortHeadCharacters ? textBytes(head) : undefined
+  const headBytes = octets?.length ?? utf8Length(head)
+  if (headBytes > headBytesMax && kind === kindOctets.response) {
     throw new UnstorableOutcomeError(`its headers are over ${headBytesMax} bytes`)
   }
-  const bytes = new Uint8Array(headAt + headOctets.length + body.length)
+  const bytes = roomFor(headAt + headBytes + body.length)
   bytes[0] = version
   bytes[1] = kind
-  new DataView(bytes.buffer).setUint32(2, headOctets.length)
-  bytes.set(headOctets, headAt)
-  bytes.set(body, headAt + headOctets.length)
+  bytes[2] = headBytes >>> 24
+  bytes[3] = headBytes >>> 16
+  bytes[4] = headBytes >>> 8
+  bytes[5] = headBytes
+  if (octets === undefined) writeText(head, bytes, headAt)
+  else bytes.set(octets, headAt)
+  if (body.length > 0) bytes.set(body, headAt + headBytes)
   return bytes
 }
 

@@ -13,7 +13,7 @@
  */
 import { StoreError } from '../core/errors.ts'
 import type { IdempotencyRecord, RecordId } from '../core/record.ts'
-import type { Timers } from '../core/runtime.ts'
+import type { Runtime } from '../core/runtime.ts'
 import type {
   Claim,
   ClaimReply,
@@ -28,6 +28,7 @@ import type {
   TakeoverReply,
 } from '../core/store.ts'
 import { report } from './events.ts'
+import { createOverdue, type Overdue } from './overdue.ts'
 
 /** One reply, with the store's clock. Items that `failed` reject instead. */
 export interface Answer<Reply> {
@@ -103,28 +104,29 @@ class VerbQueue<Item, Reply> {
   #fly(batch: readonly Waiting<Item, Reply>[], alone: boolean): void {
     this.#flights++
     if (alone) this.#coalescer.alone += 1
+    let call: Promise<Replies<Reply>>
+    try {
+      call = this.#call(batch.map(itemOf))
+    } catch (error) {
+      call = Promise.reject(error)
+    }
+    // Everything from here on may wait until the store has the call.
     let landed = false
     const land = (): boolean => {
       if (landed) return false
       landed = true
-      cancel()
+      if (watched !== undefined) this.#coalescer.overdue.end(watched)
       this.#flights--
       if (alone) this.#coalescer.alone -= 1
       if (this.#waiting.length > 0) this.#coalescer.scheduleDeparture()
       return true
     }
-    const cancel = this.#coalescer.direct
-      ? noCancel
-      : this.#coalescer.timers.background(flightMsMax, () => {
+    const watched = this.#coalescer.direct
+      ? undefined
+      : this.#coalescer.overdue.begin(() => {
           if (land())
             this.#fail(batch, new StoreError('lost', `The store did not answer in ${flightMsMax} ms.`))
         })
-    let call: Promise<Replies<Reply>>
-    try {
-      call = this.#call(batch.map((waiting) => waiting.item))
-    } catch (error) {
-      call = Promise.reject(error)
-    }
     call.then(
       (replies) => {
         if (land()) this.#deliver(batch, replies)
@@ -143,7 +145,8 @@ class VerbQueue<Item, Reply> {
       )
       return
     }
-    for (const [at, waiting] of batch.entries()) {
+    for (let at = 0; at < batch.length; at++) {
+      const waiting = batch[at] as Waiting<Item, Reply>
       const reply = replies[at] as Reply
       if (isFailed(reply)) {
         this.#report(reply.error)
@@ -169,7 +172,7 @@ interface Shared {
   readonly direct: boolean
   readonly flightsMax: number
   readonly batchMax: number
-  readonly timers: Timers
+  readonly overdue: Overdue
   /** Flights of verbs that left alone. */
   alone: number
   /** Whether a verb that was just asked may leave now, by itself. */
@@ -182,7 +185,10 @@ interface Shared {
 }
 
 /** Puts a coalescer in front of a store. */
-export function createCoalescer(store: IdempotencyStore, timers: Timers): Coalescer {
+export function createCoalescer(
+  store: IdempotencyStore,
+  { clock, timers }: Pick<Runtime, 'clock' | 'timers'>,
+): Coalescer {
   const { flightsMax, batchMax, answersInProcess = false } = store.capabilities
   let scheduled = false
   let busy = false
@@ -191,7 +197,7 @@ export function createCoalescer(store: IdempotencyStore, timers: Timers): Coales
     direct: answersInProcess,
     flightsMax,
     batchMax,
-    timers,
+    overdue: createOverdue(flightMsMax, clock, timers),
     alone: 0,
     mayLeaveAlone: () => !busy && shared.alone < aloneMax,
     mayLeaveEarly(waiting): boolean {
@@ -252,7 +258,9 @@ export function createCoalescer(store: IdempotencyStore, timers: Timers): Coales
   }
 }
 
-const noCancel = (): void => {}
+function itemOf<Item>(waiting: { readonly item: Item }): Item {
+  return waiting.item
+}
 
 function isFailed(reply: unknown): reply is FailedItem {
   return typeof reply === 'object' && reply !== null && (reply as { kind?: unknown }).kind === 'failed'

@@ -35,11 +35,11 @@ export interface Flight {
   readonly ended: Promise<AttemptEnd>
   /** Duplicates that wait for `ended`. */
   waiting: number
-  running: boolean
+  readonly running: boolean
 }
 
+/** What the leader says of its flight. */
 export interface FlightControls {
-  readonly flight: Flight
   begin(end: LeaderEnd): void
   end(end: AttemptEnd): void
 }
@@ -48,29 +48,81 @@ export type Flights = Map<RecordId, Flight>
 
 /** Puts a new flight into the map. Not running after `begin`, or ended, it is taken out again. */
 export function takeOff(flights: Flights, id: RecordId, fingerprint: Fingerprint): FlightControls {
-  const begun = Promise.withResolvers<LeaderEnd>()
-  const ended = Promise.withResolvers<AttemptEnd>()
-  const flight: Flight = {
-    fingerprint,
-    begun: begun.promise,
-    ended: ended.promise,
-    waiting: 0,
-    running: false,
-  }
+  const flight = new LeaderFlight(flights, id, fingerprint)
   flights.set(id, flight)
-  const remove = (): void => {
-    if (flights.get(id) === flight) flights.delete(id)
+  return flight
+}
+
+class LeaderFlight implements Flight, FlightControls {
+  readonly fingerprint: Fingerprint
+  waiting = 0
+  running = false
+  readonly #flights: Flights
+  readonly #id: RecordId
+  readonly #begun = new Later<LeaderEnd>()
+  readonly #ended = new Later<AttemptEnd>()
+
+  constructor(flights: Flights, id: RecordId, fingerprint: Fingerprint) {
+    this.#flights = flights
+    this.#id = id
+    this.fingerprint = fingerprint
   }
-  return {
-    flight,
-    begin(end): void {
-      flight.running = end.kind === 'run'
-      if (!flight.running) remove()
-      begun.resolve(end)
-    },
-    end(end): void {
-      remove()
-      ended.resolve(end)
-    },
+
+  get begun(): Promise<LeaderEnd> {
+    return this.#begun.promise
+  }
+
+  get ended(): Promise<AttemptEnd> {
+    return this.#ended.promise
+  }
+
+  begin(end: LeaderEnd): void {
+    this.running = end.kind === 'run'
+    this.#begun.resolve(end)
+    if (!this.running) this.#remove()
+  }
+
+  end(end: AttemptEnd): void {
+    this.#ended.resolve(end)
+    this.#remove()
+  }
+
+  #remove(): void {
+    if (this.#flights.get(this.#id) === this) this.#flights.delete(this.#id)
+    if (this.#begun.isAsked) return
+    // Nobody has it and nobody can get it any more, but what the map leaves behind would keep what it holds.
+    this.#begun.forget()
+    this.#ended.forget()
+  }
+}
+
+/** A value that comes later. Its promise is made for those who ask: most flights have no duplicate. */
+class Later<Value> {
+  #value: { readonly is: Value } | undefined
+  #promise: Promise<Value> | undefined
+  #resolve: ((value: Value) => void) | undefined
+
+  get isAsked(): boolean {
+    return this.#promise !== undefined
+  }
+
+  get promise(): Promise<Value> {
+    this.#promise ??=
+      this.#value === undefined
+        ? new Promise((resolve) => {
+            this.#resolve = resolve
+          })
+        : Promise.resolve(this.#value.is)
+    return this.#promise
+  }
+
+  /** The first value counts. */
+  resolve(value: Value): void {
+    this.#value ??= { is: value }
+    this.#resolve?.(value)
+  }
+
+  forget(): void {
+    this.#value = undefined
   }
 }

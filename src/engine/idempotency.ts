@@ -410,7 +410,7 @@ function createMachinery(
   seal: OutcomeSeal,
 ): Machinery {
   const { clock, timers, random, digest } = runtime
-  const coalescer = createCoalescer(store, timers)
+  const coalescer = createCoalescer(store, runtime)
   return {
     namespace,
     isClosed,

@@ -13,8 +13,8 @@ import type { Claim, Settlement } from '../core/store.ts'
 import { judgeRefusedSettle } from '../core/transitions.ts'
 import type { Attempt, NotRun, Settled } from './attempt.ts'
 import { type EngineEventName, report } from './events.ts'
-import type { AttemptEnd } from './flights.ts'
-import type { Held } from './lease-keeper.ts'
+import type { AttemptEnd, FlightControls } from './flights.ts'
+import type { Held, Kept } from './lease-keeper.ts'
 import type { Machinery } from './machinery.ts'
 import { fitOutcome } from './outcome-fit.ts'
 import type { Policy } from './policy.ts'
@@ -35,10 +35,11 @@ export class LeaseAttempt implements Attempt, Held {
   readonly #machinery: Machinery
   readonly #startedAt: number
   readonly #afterLoss: () => Promise<NotRun>
-  readonly #onEnd: (end: AttemptEnd) => void
+  readonly #flight: Pick<FlightControls, 'end'>
+  readonly #kept: Kept
   #abort: AbortController | undefined
   #lost = false
-  #settling: Promise<Settled> | undefined
+  #isSettling = false
 
   constructor(given: {
     claim: Claim
@@ -47,7 +48,7 @@ export class LeaseAttempt implements Attempt, Held {
     policy: Policy
     machinery: Machinery
     afterLoss: () => Promise<NotRun>
-    onEnd: (end: AttemptEnd) => void
+    flight: Pick<FlightControls, 'end'>
   }) {
     this.id = given.claim.id
     this.token = given.claim.token
@@ -58,10 +59,10 @@ export class LeaseAttempt implements Attempt, Held {
     this.#policy = given.policy
     this.#machinery = given.machinery
     this.#afterLoss = given.afterLoss
-    this.#onEnd = given.onEnd
+    this.#flight = given.flight
     this.#startedAt = given.machinery.runtime.clock.monotonic()
     this.renewUntil = this.#startedAt + given.policy.timeoutMs
-    this.#machinery.keeper.keep(this)
+    this.#kept = given.machinery.keeper.keep(this)
   }
 
   /** Made on first use: most handlers never look at it. */
@@ -79,7 +80,7 @@ export class LeaseAttempt implements Attempt, Held {
   }
 
   onLost(): void {
-    if (this.#settling === undefined) this.#lose()
+    if (!this.#isSettling) this.#lose()
   }
 
   #lose(): void {
@@ -88,54 +89,48 @@ export class LeaseAttempt implements Attempt, Held {
     report('lease-lost', () => ({ id: this.id, operation: this.#claim.operation, fence: this.fence }))
     this.#abort?.abort(new LeaseLostError())
     // Duplicates in this process must ask the store from now on: another holder may run, or the lease be over.
-    this.#onEnd({ kind: 'open' })
+    this.#flight.end({ kind: 'open' })
   }
 
   downstreamKey(name: string): string {
     return this.#machinery.downstreamKey(this.id, name)
   }
 
-  complete(outcome: Outcome): Promise<Settled> {
-    return this.#once(() => {
-      const fitted = fitOutcome(this.#machinery, this.id, outcome)
-      return this.#settle(
-        {
-          id: this.id,
-          token: this.token,
-          to: 'completed',
-          outcome: fitted.bytes,
-          retentionMs: this.#policy.retentionMs,
-          tombstoneMs: this.#policy.tombstoneMs,
-        },
-        'completed',
-        { kind: 'completed', outcome: fitted.outcome },
-      )
-    })
+  async complete(outcome: Outcome): Promise<Settled> {
+    this.#takeSettling()
+    const fitted = fitOutcome(this.#machinery, this.id, outcome)
+    return await this.#settle(
+      {
+        id: this.id,
+        token: this.token,
+        to: 'completed',
+        outcome: fitted.bytes,
+        retentionMs: this.#policy.retentionMs,
+        tombstoneMs: this.#policy.tombstoneMs,
+      },
+      'completed',
+      { kind: 'completed', outcome: fitted.outcome },
+    )
   }
 
-  release(): Promise<Settled> {
+  async release(): Promise<Settled> {
+    this.#takeSettling()
     const { id, token } = this
     const markerMs = this.#policy.releaseMarkerMs
-    return this.#once(() =>
-      this.#settle({ id, token, to: 'released', markerMs }, 'released', { kind: 'open' }),
-    )
+    return await this.#settle({ id, token, to: 'released', markerMs }, 'released', { kind: 'open' })
   }
 
-  unknown(): Promise<Settled> {
+  async unknown(): Promise<Settled> {
+    this.#takeSettling()
     const { id, token } = this
     const retentionMs = this.#policy.retentionMs
-    return this.#once(() =>
-      this.#settle({ id, token, to: 'unknown', retentionMs }, 'unknown', { kind: 'open' }),
-    )
+    return await this.#settle({ id, token, to: 'unknown', retentionMs }, 'unknown', { kind: 'open' })
   }
 
-  #once(settle: () => Promise<Settled>): Promise<Settled> {
-    if (this.#settling !== undefined) {
-      return Promise.reject(new Error('This attempt was settled before: settle each attempt once.'))
-    }
-    // The slot is taken before anything runs, so that no second settle can slip in.
-    this.#settling = Promise.resolve().then(settle)
-    return this.#settling
+  /** Comes before anything runs, so that no second settle can slip in. */
+  #takeSettling(): void {
+    if (this.#isSettling) throw new Error('This attempt was settled before: settle each attempt once.')
+    this.#isSettling = true
   }
 
   async #settle(settlement: Settlement, event: SettleEvent, end: AttemptEnd): Promise<Settled> {
@@ -149,15 +144,15 @@ export class LeaseAttempt implements Attempt, Held {
           fence: this.fence,
           durationMs: runtime.clock.monotonic() - this.#startedAt,
         }))
-        this.#onEnd(end)
+        this.#flight.end(end)
         return { kind: 'settled', outcome: end.kind === 'completed' ? end.outcome : undefined }
       }
     } catch (error) {
-      this.#onEnd({ kind: 'open' })
+      this.#flight.end({ kind: 'open' })
       if (error instanceof StoreError) throw new OutcomeUnknownError(false, { cause: error })
       throw error
     } finally {
-      keeper.drop(this)
+      keeper.drop(this.#kept)
     }
     this.#lose()
     return { kind: 'lost', instead: await this.#afterLoss() }

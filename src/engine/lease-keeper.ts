@@ -6,6 +6,7 @@
  */
 import type { Clock, Timers } from '../core/runtime.ts'
 import type { Coalescer } from './coalescer.ts'
+import { DueQueue, type Queued } from './due-queue.ts'
 import type { RecordId } from '../core/record.ts'
 
 /** A holder as the keeper sees it. */
@@ -22,15 +23,18 @@ export interface Held {
 }
 
 interface Lane {
-  /** In the order of `due`, which a renewal moves to the end. */
-  readonly held: Map<Held, { due: number }>
+  /** By their next renewal, which moves a holder to the end. */
+  readonly queue: DueQueue<Held>
   armed: boolean
 }
 
+/** A holder whose lease is renewed. */
+export type Kept = Queued<Held>
+
 export interface LeaseKeeper {
-  keep(held: Held): void
+  keep(held: Held): Kept
   /** Ends the renewing; nothing is sent to the store. */
-  drop(held: Held): void
+  drop(kept: Kept): void
   close(): void
 }
 
@@ -50,54 +54,55 @@ export function createLeaseKeeper(coalescer: Coalescer, clock: Clock, timers: Ti
   }
 
   function renewDue(lane: Lane): void {
+    const { queue } = lane
     const now = clock.monotonic()
-    for (const [held, state] of lane.held) {
-      if (state.due > now) break
-      lane.held.delete(held)
+    for (let { first } = queue; first !== undefined && first.due <= now; { first } = queue) {
+      const { item: held } = first
       if (now >= held.deadline || now >= held.renewUntil) {
+        queue.remove(first)
         held.onLost()
         continue
       }
-      lane.held.set(held, { due: now + held.leaseMs / 3 })
-      void renew(lane, held)
+      queue.postpone(first, now + held.leaseMs / 3)
+      void renew(queue, first)
     }
-    const next = lane.held.values().next()
-    if (!next.done) arm(lane, next.value.due - now)
+    if (queue.first !== undefined) arm(lane, queue.first.due - now)
   }
 
-  async function renew(lane: Lane, held: Held): Promise<void> {
+  async function renew(queue: DueQueue<Held>, kept: Kept): Promise<void> {
+    const { item: held } = kept
     const sentAt = clock.monotonic()
     try {
       const { reply } = await coalescer.renew({ id: held.id, token: held.token, leaseMs: held.leaseMs })
       if (reply.kind === 'renewed') held.deadline = sentAt + held.leaseMs
-      else if (lane.held.delete(held)) held.onLost()
+      else if (queue.remove(kept)) held.onLost()
     } catch {
       // The store could not say. Other holders of the lane need not wait for this one's retry.
       timers.background(held.leaseMs / 3 / hurry, () => {
-        if (closed || !lane.held.has(held)) return
-        if (clock.monotonic() < held.deadline) void renew(lane, held)
-        else if (lane.held.delete(held)) held.onLost()
+        if (closed || !queue.has(kept)) return
+        if (clock.monotonic() < held.deadline) void renew(queue, kept)
+        else if (queue.remove(kept)) held.onLost()
       })
     }
   }
 
   return {
-    keep(held: Held): void {
+    keep(held: Held): Kept {
       let lane = lanes.get(held.leaseMs)
       if (lane === undefined) {
-        lane = { held: new Map(), armed: false }
+        lane = { queue: new DueQueue(), armed: false }
         lanes.set(held.leaseMs, lane)
       }
-      const now = clock.monotonic()
-      lane.held.set(held, { due: now + held.leaseMs / 3 })
+      const kept = lane.queue.add(held, clock.monotonic() + held.leaseMs / 3)
       if (!lane.armed) arm(lane, held.leaseMs / 3)
+      return kept
     },
-    drop(held: Held): void {
-      lanes.get(held.leaseMs)?.held.delete(held)
+    drop(kept: Kept): void {
+      lanes.get(kept.item.leaseMs)?.queue.remove(kept)
     },
     close(): void {
       closed = true
-      for (const lane of lanes.values()) lane.held.clear()
+      for (const lane of lanes.values()) lane.queue.clear()
     },
   }
 }

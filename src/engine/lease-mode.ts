@@ -130,7 +130,7 @@ async function start(
     policy,
     machinery,
     afterLoss: () => lookAfterLoss(call),
-    onEnd: controls.end,
+    flight: controls,
   })
   if (signal?.aborted === true) {
     await attempt.release()

@@ -1,6 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { first128Bits, fromBase64Url, lengthPrefixed, textBytes, toBase64Url } from '../../src/core/bytes.ts'
+import {
+  first128Bits,
+  fromBase64Url,
+  lengthPrefixed,
+  roomFor,
+  textBytes,
+  toBase64Url,
+  utf8Length,
+} from '../../src/core/bytes.ts'
 import { UnreadableOutcomeError } from '../../src/core/errors.ts'
 
 const anyText = fc.oneof(
@@ -36,6 +44,7 @@ describe('lengthPrefixed', () => {
       fc.property(fc.string({ unit: 'binary', maxLength: 300 }), (text) => {
         expect(Buffer.from(lengthPrefixed([text]).subarray(4)).equals(Buffer.from(text, 'utf8'))).toBe(true)
         expect(Buffer.from(textBytes(text)).equals(Buffer.from(text, 'utf8'))).toBe(true)
+        expect(utf8Length(text)).toBe(Buffer.byteLength(text))
       }),
     )
   })
@@ -97,4 +106,22 @@ describe('base64url', () => {
       expect(() => fromBase64Url(text)).toThrow(UnreadableOutcomeError)
     },
   )
+})
+
+describe('octets of texts and rooms', () => {
+  it('a text takes as many octets as it is said to', () => {
+    fc.assert(
+      fc.property(anyText, (text) => {
+        expect(utf8Length(text)).toBe(textBytes(text).length)
+      }),
+    )
+  })
+
+  it('rooms have the asked size and never overlap', () => {
+    const sizes = [1, 100, 0, 1_024, 1_025, 5_000, ...Array.from({ length: 40 }, () => 1_000)]
+    const rooms = sizes.map((size) => roomFor(size))
+    for (const [at, room] of rooms.entries()) room.fill(at)
+    expect(rooms.map(({ length }) => length)).toEqual(sizes)
+    expect(rooms.every((room, at) => room.every((octet) => octet === at))).toBe(true)
+  })
 })

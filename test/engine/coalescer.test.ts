@@ -24,7 +24,7 @@ function coalescerOf(capabilities: Partial<IdempotencyStore['capabilities']>): C
       return promise
     },
   }
-  return createCoalescer(store, runtime.timers)
+  return createCoalescer(store, runtime)
 }
 
 beforeEach(() => {
@@ -152,6 +152,7 @@ describe('coalescer', () => {
     flights[0]?.land()
     flights[1]?.land()
     expect((await next).reply.kind).toBe('claimed')
+    await runtime.advance(flightMsMax)
     expect(runtime.pendingTimers()).toBe(0)
   })
 
@@ -180,7 +181,7 @@ describe('coalescer', () => {
             }),
           }),
       },
-      runtime.timers,
+      runtime,
     )
     const results = await Promise.allSettled(['a', 'b', 'c'].map((id) => failing.claim(claimOf(id))))
     expect(results.map((result) => result.status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
@@ -193,7 +194,7 @@ describe('coalescer', () => {
         capabilities: memoryStore().capabilities,
         claim: () => Promise.resolve({ now: 1, replies: [] }),
       },
-      runtime.timers,
+      runtime,
     )
     await expect(wrong.claim(claimOf('a'))).rejects.toMatchObject({ failure: 'unrecognised' })
   })

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { isIdempotencyError, LeaseLostError, ReplayedError } from '../../src/core/errors.ts'
+import { flightMsMax } from '../../src/engine/coalescer.ts'
 import { createIdempotency, type Idempotency } from '../../src/engine/idempotency.ts'
 import type { OperationRun } from '../../src/engine/operation.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
@@ -193,6 +194,7 @@ describe('leases', () => {
     expect((await other.attempt(call)).kind).toBe('in-progress')
     open.open(1)
     expect(await first).toEqual({ value: 1, replayed: false })
+    await runtime.advance(flightMsMax)
     expect(runtime.pendingTimers()).toBeLessThanOrEqual(1)
   })
 

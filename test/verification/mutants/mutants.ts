@@ -246,8 +246,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: leaseAttempt,
-        find: '          retentionMs: this.#policy.retentionMs,\n          tombstoneMs',
-        replace: '          retentionMs: this.#policy.retentionMs / 3_600,\n          tombstoneMs',
+        find: '        retentionMs: this.#policy.retentionMs,\n        tombstoneMs',
+        replace: '        retentionMs: this.#policy.retentionMs / 3_600,\n        tombstoneMs',
       },
     ],
     caughtBy: inMode('hold'),
