@@ -4,7 +4,7 @@
  *
  * claiming  the leader's claim is under way; `begun` has not resolved.
  * running   `begun` resolved to `run`; the handler works; `ended` has not resolved.
- * over      removed from the map.
+ * over      removed from the table.
  */
 import type { Fingerprint, RecordId } from '../core/record.ts'
 import type { NotRun } from './attempt.ts'
@@ -44,27 +44,78 @@ export interface FlightControls {
   end(end: AttemptEnd): void
 }
 
-export type Flights = Map<RecordId, Flight>
+/** Flights that wait for one another in a bucket are few below so many at once, and still found above. */
+const buckets = 1_024
 
-/** Puts a new flight into the map. Not running after `begin`, or ended, it is taken out again. */
+/**
+ * The flights of one instance by id. No `Map`, since one that is filled and emptied all the time leaves tables behind
+ * that keep what was in them, which the collector then copies instead of dropping.
+ */
+export class Flights {
+  readonly #buckets: (LeaderFlight | undefined)[] = Array.from({ length: buckets }, () => undefined)
+
+  get(id: RecordId): Flight | undefined {
+    let flight = this.#buckets[bucketOf(id)]
+    while (flight !== undefined && flight.id !== id) flight = flight.nextInBucket
+    return flight
+  }
+
+  /** One whose id is in no flight. */
+  add(flight: LeaderFlight): void {
+    const bucket = bucketOf(flight.id)
+    flight.nextInBucket = this.#buckets[bucket]
+    this.#buckets[bucket] = flight
+  }
+
+  /** Does nothing where it is not in the table. */
+  remove(flight: LeaderFlight): void {
+    const bucket = bucketOf(flight.id)
+    let before: LeaderFlight | undefined
+    let at = this.#buckets[bucket]
+    while (at !== undefined && at !== flight) {
+      before = at
+      at = at.nextInBucket
+    }
+    if (at === undefined) return
+    if (before === undefined) this.#buckets[bucket] = at.nextInBucket
+    else before.nextInBucket = at.nextInBucket
+    at.nextInBucket = undefined
+  }
+
+  all(): Flight[] {
+    const flights: Flight[] = []
+    for (const first of this.#buckets) {
+      for (let flight = first; flight !== undefined; flight = flight.nextInBucket) flights.push(flight)
+    }
+    return flights
+  }
+}
+
+/** Ids are digests: any two characters of one tell as much as a hash of all. */
+function bucketOf(id: RecordId): number {
+  return ((id.charCodeAt(0) << 5) ^ id.charCodeAt(1)) & (buckets - 1)
+}
+
+/** Puts a new flight into the table. Not running after `begin`, or ended, it is taken out again. */
 export function takeOff(flights: Flights, id: RecordId, fingerprint: Fingerprint): FlightControls {
   const flight = new LeaderFlight(flights, id, fingerprint)
-  flights.set(id, flight)
+  flights.add(flight)
   return flight
 }
 
 class LeaderFlight implements Flight, FlightControls {
+  readonly id: RecordId
   readonly fingerprint: Fingerprint
+  nextInBucket: LeaderFlight | undefined
   waiting = 0
   running = false
   readonly #flights: Flights
-  readonly #id: RecordId
   readonly #begun = new Later<LeaderEnd>()
   readonly #ended = new Later<AttemptEnd>()
 
   constructor(flights: Flights, id: RecordId, fingerprint: Fingerprint) {
     this.#flights = flights
-    this.#id = id
+    this.id = id
     this.fingerprint = fingerprint
   }
 
@@ -79,20 +130,12 @@ class LeaderFlight implements Flight, FlightControls {
   begin(end: LeaderEnd): void {
     this.running = end.kind === 'run'
     this.#begun.resolve(end)
-    if (!this.running) this.#remove()
+    if (!this.running) this.#flights.remove(this)
   }
 
   end(end: AttemptEnd): void {
     this.#ended.resolve(end)
-    this.#remove()
-  }
-
-  #remove(): void {
-    if (this.#flights.get(this.#id) === this) this.#flights.delete(this.#id)
-    if (this.#begun.isAsked) return
-    // Nobody has it and nobody can get it any more, but what the map leaves behind would keep what it holds.
-    this.#begun.forget()
-    this.#ended.forget()
+    this.#flights.remove(this)
   }
 }
 
@@ -101,10 +144,6 @@ class Later<Value> {
   #value: { readonly is: Value } | undefined
   #promise: Promise<Value> | undefined
   #resolve: ((value: Value) => void) | undefined
-
-  get isAsked(): boolean {
-    return this.#promise !== undefined
-  }
 
   get promise(): Promise<Value> {
     this.#promise ??=
@@ -120,9 +159,5 @@ class Later<Value> {
   resolve(value: Value): void {
     this.#value ??= { is: value }
     this.#resolve?.(value)
-  }
-
-  forget(): void {
-    this.#value = undefined
   }
 }

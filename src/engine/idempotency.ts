@@ -22,7 +22,7 @@ import {
 } from './arguments.ts'
 import type { BeginRequest, Begun, Reconcile } from './attempt.ts'
 import { createCoalescer } from './coalescer.ts'
-import type { Flights } from './flights.ts'
+import { Flights } from './flights.ts'
 import { createLeaseKeeper } from './lease-keeper.ts'
 import { beginLease } from './lease-mode.ts'
 import type { Machinery } from './machinery.ts'
@@ -204,7 +204,7 @@ export function createIdempotency<Tx>(
   const operationPolicy = options.wait === undefined ? { ...basePolicy, waitMs: operationWaitMs } : basePolicy
   const seal = outcomeSeal(runtime.sealing, options.compression, options.encryption)
   const machinery = createMachinery(store, namespace, runtime, () => closing !== undefined, seal)
-  const flights: Flights = new Map()
+  const flights = new Flights()
   const principalTags = new Map<string, string>()
   const { sweep = store.capabilities.expiresByItself === true ? false : '1m' } = options
   const sweeper =
@@ -386,7 +386,7 @@ export function createIdempotency<Tx>(
   async function closeAll(): Promise<void> {
     sweeper?.close()
     machinery.waiters.close()
-    await Promise.all(Array.from(flights.values(), endOfFlight))
+    await Promise.all(flights.all().map(endOfFlight))
     machinery.keeper.close()
     await store.close()
   }
