@@ -150,24 +150,31 @@ interface Sender {
   wait?(replicas: Replicas): Promise<unknown>
 }
 
-/**
- * Runs by digest first: the server keeps a script until it restarts, or is told to forget it. `WAIT` is of what its
- * connection has written so far, so it is sent in the turn of the script, each time that one is sent.
- */
+/** Runs by digest first: the server keeps a script until it restarts, or is told to forget it. */
 async function runScript(script: Script, replicas: Replicas | undefined, sender: Sender): Promise<unknown> {
-  const attempt = async (command: 'EVALSHA' | 'EVAL', text: string): Promise<unknown> => {
-    const sent = sender.script(command, text)
-    if (replicas === undefined) return await sent
-    const [answer, reached] = await Promise.all([sent, sender.wait?.(replicas)])
-    if (Number(reached) >= replicas.count) return answer
-    throw new StoreError('lost', `Fewer than ${replicas.count} replicas have acknowledged a write.`)
-  }
   try {
-    return await attempt('EVALSHA', script.sha)
+    return await sendScript(sender, replicas, 'EVALSHA', script.sha)
   } catch (error) {
     if (!isNoScript(error)) throw error
-    return await attempt('EVAL', script.text)
+    return await sendScript(sender, replicas, 'EVAL', script.text)
   }
+}
+
+function sendScript(
+  sender: Sender,
+  replicas: Replicas | undefined,
+  command: 'EVALSHA' | 'EVAL',
+  text: string,
+): Promise<unknown> {
+  const sent = sender.script(command, text)
+  return replicas === undefined ? sent : acknowledged(sent, replicas, sender)
+}
+
+/** `WAIT` is of what its connection has written so far, so it is sent in the turn of the script, each time. */
+async function acknowledged(sent: Promise<unknown>, replicas: Replicas, sender: Sender): Promise<unknown> {
+  const [answer, reached] = await Promise.all([sent, sender.wait?.(replicas)])
+  if (Number(reached) >= replicas.count) return answer
+  throw new StoreError('lost', `Fewer than ${replicas.count} replicas have acknowledged a write.`)
 }
 
 function ioredisConnection(client: IoredisBuffers): RedisConnection {

@@ -87,20 +87,25 @@ export function writeClaim(octets: Buffer, start: number, claim: Claim): number 
   let at = writeToken(octets, start, token)
   at = writeDuration(octets, at, leaseMs)
   at = writeDuration(octets, at, retentionMs)
-  const [, digestVersion, digest] = fingerprintForm.exec(fingerprint) ?? []
-  const digestBytes = digest === undefined ? 0 : octets.write(digest, at + 2, 'base64url')
-  if (digestVersion === undefined || octets.toString('base64url', at + 2, at + 2 + digestBytes) !== digest) {
-    throw new StoreError('permanent', 'A fingerprint is not a version and base64url.')
-  }
-  octets[at] = digestBytes + 1
-  octets[at + 1] = Number(digestVersion)
-  at += digestBytes + 2
+  at = writeFingerprint(octets, at, fingerprint)
   const operationBytes = writeText(octets, at + 2, operation)
   at = octets.writeUInt16BE(operationBytes, at) + operationBytes
   const tagBytes = writeText(octets, at + 1, principalTag)
   if (tagBytes > tagBytesMax) throw new StoreError('permanent', 'A principal’s tag is too long.')
   octets[at] = tagBytes
   return at + 1 + tagBytes
+}
+
+function writeFingerprint(octets: Buffer, at: number, fingerprint: string): number {
+  const [, digestVersion, digest] = fingerprintForm.exec(fingerprint) ?? []
+  const digestBytes = digest === undefined ? 0 : octets.write(digest, at + 2, 'base64url')
+  const isCanonical =
+    digest !== undefined &&
+    (canonical128Bits.test(digest) || octets.toString('base64url', at + 2, at + 2 + digestBytes) === digest)
+  if (!isCanonical) throw new StoreError('permanent', 'A fingerprint is not a version and base64url.')
+  octets[at] = digestBytes + 1
+  octets[at + 1] = Number(digestVersion)
+  return at + digestBytes + 2
 }
 
 function writeText(octets: Buffer, at: number, text: string): number {

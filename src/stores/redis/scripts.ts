@@ -3,8 +3,9 @@
  * values travel as arguments only. Each key is looked at first and written last, once. In a call of many, an error
  * of the server's on one key is that key's answer. The clock is the server's, read once for a call.
  *
- * Arguments: all items packed into one string, each after its length (4 octets), then for each key how long the
- * server is to keep it (`PX`). Answer: the time, a letter for each key, and what the letters call for:
+ * Arguments: all items packed into one string, each after its length (4 octets; one by itself without it), then how
+ * long the server is to keep each key (`PX`): one number for all, or where they differ one for each. Answer: the time,
+ * a letter for each key, and what the letters call for:
  *
  *   c  it was absent and is claimed        w  taken over, followed by its fence
  *   s  settled or renewed                  a  refused or not found: nothing is there, or nothing of the holder's
@@ -66,9 +67,9 @@ const one: Parts = {
 
 const many: Parts = {
   key: 'KEYS[n]',
-  ms: 'ARGV[n + 1]',
+  ms: 'ms or ARGV[n + 1]',
   say: (letter, more) => `letters[n] = '${letter}'${more === undefined ? '' : ` out[#out + 1] = ${more}`}`,
-  write: (command, then) => `local done = redis.pcall(${command})
+  write: (command, then) => `local done = pcall(${command})
     if type(done) == 'table' and done.err then letters[n] = 'e' out[#out + 1] = done.err else ${then} end`,
 }
 
@@ -194,16 +195,18 @@ export function scriptsFor(wire: Wire, isWaited: boolean): Scripts {
     one: script(
       `${head}
 local found = redis.call('GET', KEYS[1])
-local item = string.sub(items, 5)
+local item = items
 ${verb(one, isWaited)}`,
       isReadonly,
     ),
     many: script(
       `${head}
 local letters, out, place, item = {}, { stamp, '' }, 1, nil
+local ms = #ARGV == 2 and ARGV[2]
+local unpack, pcall = struct.unpack, redis.pcall
 for n = 1, #KEYS do
-  item, place = struct.unpack('>I4c0', items, place)
-  local found = redis.pcall('GET', KEYS[n])
+  item, place = unpack('>I4c0', items, place)
+  local found = pcall('GET', KEYS[n])
   if type(found) == 'table' then letters[n] = 'e' out[#out + 1] = found.err
   else ${verb(many, isWaited)}
   end

@@ -183,7 +183,7 @@ interface Packed {
   readonly octets: Buffer
   readonly keys: string[]
   /** For each key, how long the server keeps it. */
-  readonly keptMs: string[]
+  readonly keptMs: number[]
   /** Where each begins, and where the last one ends. */
   readonly bounds: number[]
   /** Of each among all items. */
@@ -238,7 +238,7 @@ function pack<Item>(
       const end = verb.write(packed.octets, at + lengthBytes, item)
       packed.octets.writeUInt32BE(end - at - lengthBytes, at)
       packed.keys.push(prefix + checkId(verb.id(item)))
-      packed.keptMs.push(String(Math.ceil(verb.keptMs(item)) + marginMs))
+      packed.keptMs.push(Math.ceil(verb.keptMs(item)) + marginMs)
       packed.places.push(place)
       packed.bounds.push(end)
       at = end
@@ -257,13 +257,15 @@ export interface Answer {
 async function send({ call, singly }: VerbRunner, scripts: VerbScripts, packed: Packed): Promise<Answer> {
   const { octets, keys, keptMs, bounds } = packed
   if (!singly || keys.length <= 1) {
-    const script = keys.length === 1 ? scripts.one : scripts.many
-    return readAnswer(await call(script, keys, [octets.subarray(0, bounds.at(-1)), ...keptMs]), keys.length)
+    const isOne = keys.length === 1
+    const items = octets.subarray(isOne ? lengthBytes : 0, bounds.at(-1))
+    const script = isOne ? scripts.one : scripts.many
+    return readAnswer(await call(script, keys, [items, ...numbersOf(keptMs)]), keys.length)
   }
   const answers = await Promise.all(
     keys.map(async (key, at) => {
-      const item = octets.subarray(bounds[at], bounds[at + 1])
-      return readAnswer(await call(scripts.one, [key], [item, keptMs[at] as string]), 1)
+      const item = octets.subarray((bounds[at] as number) + lengthBytes, bounds[at + 1])
+      return readAnswer(await call(scripts.one, [key], [item, String(keptMs[at])]), 1)
     }),
   )
   return {
@@ -271,6 +273,11 @@ async function send({ call, singly }: VerbRunner, scripts: VerbScripts, packed: 
     now: Math.min(...answers.map(({ now }) => now)),
     said: answers.flatMap(({ said }) => said),
   }
+}
+
+/** As they travel: one for all where all are the same, as they mostly are. */
+function numbersOf(keptMs: readonly number[]): string[] {
+  return keptMs.every((ms) => ms === keptMs[0]) ? keptMs.slice(0, 1).map(String) : keptMs.map(String)
 }
 
 const letterOf: readonly string[] = Array.from({ length: 128 }, (_, code) => String.fromCharCode(code))
