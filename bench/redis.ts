@@ -12,6 +12,7 @@ import { createClient } from 'redis'
 import { provideServer } from '../scripts/servers.ts'
 import { createIdempotency } from '../src/index.ts'
 import { redisStore } from '../src/stores/redis.ts'
+import { lruReplayTier, tieredStore } from '../src/stores/tiered.ts'
 import { type Case, drive, inRounds, type Pace, type Question, type Row } from './rounds.ts'
 
 interface Charge {
@@ -78,17 +79,25 @@ async function measureOn(url: string, pace: Pace): Promise<readonly Row[]> {
   const store = redisStore({ client: own, onReady: () => {} })
   const idem = createIdempotency({ store, retention: retentionMs })
   const charge = idem.operation('charge', () => input)
+  const tiered = createIdempotency({
+    store: tieredStore({ fast: lruReplayTier(), durable: redisStore({ client: own, onReady: () => {} }) }),
+    retention: retentionMs,
+    namespace: 'tiered',
+  })
+  const chargeTiered = tiered.operation('charge', () => input)
   const [core, cache] = [await nodeIdempotency(url), await powertools(url)]
   try {
     const ways = {
       hand: byHand(redis),
       store: (key: string) => charge.run({ key, principal, input }),
+      tiered: (key: string) => chargeTiered.run({ key, principal, input }),
       core: core.run,
       cache: cache.run,
     }
     return await inRounds(await casesOf(ways), pace)
   } finally {
     await idem.close()
+    await tiered.close()
     await core.close()
     cache.close()
     own.disconnect()
@@ -96,7 +105,9 @@ async function measureOn(url: string, pace: Pace): Promise<readonly Row[]> {
   }
 }
 
-async function casesOf(ways: Readonly<Record<'hand' | 'store' | 'core' | 'cache', Run>>): Promise<Case[]> {
+async function casesOf(
+  ways: Readonly<Record<'hand' | 'store' | 'tiered' | 'core' | 'cache', Run>>,
+): Promise<Case[]> {
   const keys = Array.from({ length: settledKeys }, () => randomUUID())
   for (const run of Object.values(ways)) await Promise.all(keys.map((key) => run(key)))
   let at = 0
@@ -112,6 +123,12 @@ async function casesOf(ways: Readonly<Record<'hand' | 'store' | 'core' | 'cache'
     ['@node-idempotency/core', ways.core, 1.3],
     ['Powertools', ways.cache, 2],
   ] as const
+  const ofTier: Case = {
+    name: 'replay, tieredStore in this process',
+    floor: 'replay, by hand',
+    bars: { 1: 10, 64: 10 },
+    measure: replay(ways.tiered),
+  }
   return (['fresh', 'replay'] as const).flatMap((what): Case[] => {
     const measure = what === 'fresh' ? fresh : replay
     const hand = `${what}, by hand`
@@ -123,6 +140,7 @@ async function casesOf(ways: Readonly<Record<'hand' | 'store' | 'core' | 'cache'
         bars: { 1: 0.85, 64: what === 'fresh' ? 1.2 : 1 },
         measure: measure(ways.store),
       },
+      ...(what === 'replay' ? [ofTier] : []),
       ...peers.flatMap(([name, run, bar]): Case[] => [
         { name: `${what}, ${name}`, floor: `${what}, ${name}`, measure: measure(run) },
         {

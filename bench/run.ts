@@ -11,6 +11,7 @@ import { question as http } from './http.ts'
 import { question as memory } from './memory.ts'
 import { question as postgres } from './postgres.ts'
 import { question as redis } from './redis.ts'
+import { question as redisMemory } from './redis-memory.ts'
 import { question as retention } from './retention.ts'
 import { describeMachine, type Pace, type Question, type Row } from './rounds.ts'
 import { question as sqlite } from './sqlite.ts'
@@ -19,6 +20,7 @@ const questions: Readonly<Record<string, Question>> = {
   sqlite,
   postgres,
   redis,
+  'redis-memory': redisMemory,
   dbos,
   'hot-key': hotKey,
   retention,
@@ -33,7 +35,7 @@ const paces = {
 } satisfies Record<string, Pace>
 
 function usage(): string {
-  const lines = Object.entries(questions).map(([name, { asks }]) => `  ${name.padEnd(9)} ${asks}`)
+  const lines = Object.entries(questions).map(([name, { asks }]) => `  ${name.padEnd(12)} ${asks}`)
   return ['npm run bench -- <question> [--json file] [--quick]', '', ...lines].join('\n')
 }
 

@@ -34,10 +34,29 @@ function leftFolders(pid: number): string[] {
   }
 }
 
-const names = ['sqlite', 'postgres', 'dbos', 'hot-key', 'retention', 'http', 'gateway', 'memory']
+const names = [
+  'sqlite',
+  'postgres',
+  'redis',
+  'redis-memory',
+  'dbos',
+  'hot-key',
+  'retention',
+  'http',
+  'gateway',
+  'memory',
+]
 
 const someCases: Readonly<Record<string, readonly string[]>> = {
   postgres: ['fresh, by hand', 'replay, lease mode', 'transaction mode', 'one-statement mode'],
+  redis: [
+    'fresh, by hand',
+    'fresh, redisStore',
+    'replay, redisStore',
+    'replay, tieredStore in this process',
+    'replay, redisStore to Powertools',
+  ],
+  'redis-memory': ['record', 'record to its own octets'],
   dbos: ['workflow with one transactional step', 'transaction mode', 'one-statement mode'],
   'hot-key': ['unrelated, quiet', 'unrelated, while 50 duplicates wait'],
   retention: ['claims, quiet', 'claims, while the sweep removes'],
