@@ -1,7 +1,10 @@
-import { describe, test } from 'vitest'
+import { describe, test, vi } from 'vitest'
 import { storeConformance } from '../../src/verification/index.ts'
 import { hasRedis } from '../servers.ts'
 import { openRedisStore, redisClients } from './redis-clients.ts'
+
+// Cases run side by side, so that one takes longer by the clock than alone.
+vi.setConfig({ testTimeout: 60_000 })
 
 describe.runIf(hasRedis)('redis', () => {
   for (const library of Object.keys(redisClients)) {
