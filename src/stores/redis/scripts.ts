@@ -1,7 +1,7 @@
 /**
  * The scripts: one text for each verb, as it handles one key by itself and as it handles many. They are constant:
- * values travel as arguments only. Each key is looked at first and written last, once. In a call of many, an error
- * of the server's on one key is that key's answer. The clock is the server's, read once for a call.
+ * values travel as arguments only. Each key is looked at first and written last, once. What the server
+ * says against one key is that key's answer. The clock is the server's, read once for a call.
  *
  * Arguments: all items packed into one string, each after its length (4 octets; one by itself without it), then how
  * long the server is to keep each key (`PX`): one number for all, or where they differ one for each. Answer: the time,
@@ -194,7 +194,8 @@ export function scriptsFor(wire: Wire, isWaited: boolean): Scripts {
   const both = (verb: Verb, isReadonly = false): VerbScripts => ({
     one: script(
       `${head}
-local found = redis.call('GET', KEYS[1])
+local found = redis.pcall('GET', KEYS[1])
+if type(found) == 'table' then return answer({ stamp, 'e', found.err }) end
 local item = items
 ${verb(one, isWaited)}`,
       isReadonly,

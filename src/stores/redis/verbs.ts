@@ -169,13 +169,13 @@ export async function read(
   return { now, replies: records }
 }
 
-/** What a script says of each id: of scripts that take nothing but keys. An error on a key is that key's answer. */
+/** What a script says of each id: of scripts that take nothing but keys. */
 export async function ask(
   runner: VerbRunner,
-  { many }: VerbScripts,
+  scripts: VerbScripts,
   ids: readonly RecordId[],
 ): Promise<Answer> {
-  return await send(runner, { one: many, many }, pack(runner.prefix, readVerb, ids, []))
+  return await send(runner, scripts, pack(runner.prefix, readVerb, ids, []))
 }
 
 /** The items that could be packed, one after the other, each with its length before it. */
