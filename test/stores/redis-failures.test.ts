@@ -95,9 +95,7 @@ describe.runIf(hasRedis)('redisStore on a server of its own', () => {
     const { charge, runs, idem } = shop(quiet(new Redis(server.port)))
     await charge.run(ask(`${_} before`))
     await admin.config('SET', ...(sick as [string, string]))
-    onTestFinished(
-      async () => void (await new Redis(server.port).config('SET', ...(sound as [string, string]))),
-    )
+    onTestFinished(async () => void (await admin.config('SET', ...(sound as [string, string]))))
     const one = { leaseMs: 1_000, retentionMs: 1_000, operation: 'o', principalTag: 't' }
     const claim = {
       ...one,
