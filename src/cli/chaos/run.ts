@@ -5,10 +5,10 @@
  */
 import { check, type CheckReport } from '../../verification/checker.ts'
 import { type CrashPoint, crashPointNames } from '../../verification/crash-points.ts'
-import { type FaultProxy, startFaultProxy } from '../../verification/fault-proxy.ts'
+import type { FaultProxy } from '../../verification/fault-proxy.ts'
 import type { EffectPromise, History, HistoryEvent } from '../../verification/history.ts'
 import { seededRandom } from '../../verification/random.ts'
-import { scriptsFor } from '../../stores/redis/scripts.ts'
+import { cutsOf, type Fault, proxyTo } from './cuts.ts'
 import { openDatabase } from './database.ts'
 import {
   type AskCommand,
@@ -96,37 +96,6 @@ export async function runStoreChaos(options: StoreChaosOptions): Promise<readonl
     await database.dispose()
   }
 }
-
-type Server = Exclude<Dialect, 'sqlite'>
-
-const usualPorts: Readonly<Record<Server, number>> = { postgres: 5432, mysql: 3306, redis: 6379 }
-
-async function proxyTo(dialect: Server, address: string): Promise<FaultProxy> {
-  const { hostname, port } = new URL(address)
-  const host = hostname.replace(/^\[(.*)\]$/, '$1')
-  return await startFaultProxy({ target: { host, port: port === '' ? usualPorts[dialect] : Number(port) } })
-}
-
-/** What a client sends to write an effect or to begin, and what it sends to make it last. */
-interface Sent {
-  readonly name: string
-  /** Any of these octets. */
-  readonly octets: readonly string[]
-}
-
-const sql = { first: { name: 'INSERT', octets: ['INSERT'] }, last: { name: 'COMMIT', octets: ['COMMIT'] } }
-const redisScripts = scriptsFor('octets', false)
-const sentTo: Readonly<Record<Server, { readonly first: Sent; readonly last: Sent }>> = {
-  postgres: sql,
-  mysql: sql,
-  // Scripts are sent by their digests.
-  redis: {
-    first: { name: 'claim', octets: [redisScripts.claim.one.sha, redisScripts.claim.many.sha] },
-    last: { name: 'settlement', octets: [redisScripts.settle.one.sha, redisScripts.settle.many.sha] },
-  },
-}
-
-type Fault = () => Promise<void>
 
 class ChaosRun {
   readonly #options: StoreChaosOptions
@@ -309,7 +278,7 @@ class ChaosRun {
         ? {}
         : {
             'cut at a point': () => this.#atPoint('cut', async () => void proxy.dropAll()),
-            ...cuts(proxy, sentTo[dialect], on),
+            ...cutsOf(dialect, proxy, on),
             'all connections dropped': on('all connections dropped', () => proxy.dropAll()),
             'answers delayed': on('answers delayed', () => this.#whileSet({ delayMs: 40 })),
             'one octet at a time': on('one octet at a time', () => this.#whileSet({ slices: true })),
@@ -408,29 +377,6 @@ class ChaosRun {
     this.#waiting.set(call, end)
     worker.tell(ask)
     return await end.promise
-  }
-}
-
-/** Where a client sends what matters. */
-function cuts(
-  proxy: FaultProxy,
-  { first, last }: (typeof sentTo)[Server],
-  on: (name: string, act: () => unknown) => Fault,
-): Readonly<Record<string, Fault>> {
-  const fault = (
-    words: string,
-    sent: Sent,
-    act: (octets: string) => void,
-  ): Readonly<Record<string, Fault>> => {
-    const name = `${words} ${sent.name}`
-    return { [name]: on(name, () => sent.octets.forEach(act)) }
-  }
-  return {
-    ...fault('cut before', last, (octets) => proxy.cutOn(octets, 'before', 3)),
-    ...fault('cut at', last, (octets) => proxy.cutOn(octets, 'sent', 3)),
-    ...fault('cut after', last, (octets) => proxy.cutOn(octets, 'after', 3)),
-    ...fault('cut after', first, (octets) => proxy.cutOn(octets, 'after', 2)),
-    ...fault('held after', last, (octets) => proxy.holdOn(octets, 'after', 1)),
   }
 }
 
