@@ -1,5 +1,13 @@
 import type { DummyRuleMap, OxlintConfig, OxlintOverride } from 'oxlint'
-import { arrows, bundledRooms, freeRooms, mainEntry, runtimeFile, units } from './scripts/arrows.ts'
+import {
+  arrows,
+  bundledRooms,
+  freeRooms,
+  mainEntry,
+  runtimeFile,
+  type UnitRoom,
+  units,
+} from './scripts/arrows.ts'
 
 interface ImportPattern {
   regex: string
@@ -24,7 +32,7 @@ function otherRooms(room: string, allowed: readonly string[]): ImportPattern {
   }
 }
 
-function otherUnits(room: 'stores' | 'http', own: string): ImportPattern {
+function otherUnits(room: UnitRoom, own: string): ImportPattern {
   return {
     regex: `^(\\./|\\.\\./|(\\.\\./)+${room}/)(${without(units[room], own)})(\\.ts$|/)`,
     message: `Files of ${room} for one thing never import the files for another.`,
@@ -96,6 +104,8 @@ function roomOverrides(room: string, allowed: readonly string[]): OxlintOverride
     }
     case 'stores':
     case 'http':
+    case 'rpc':
+    case 'tools':
       return [
         { files, rules: imports(packages, outside, otherUnits(room, '')) },
         ...units[room].map((unit) => ({

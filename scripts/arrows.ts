@@ -7,8 +7,12 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   stores: ['core'],
   transactions: ['core'],
   writes: ['core'],
-  http: ['core', 'engine'],
+  http: ['core', 'engine', 'openapi'],
   openapi: ['core'],
+  lambda: ['core', 'engine', 'http'],
+  rpc: ['core', 'engine'],
+  tools: ['core', 'engine'],
+  webhooks: ['core', 'engine', 'http'],
   client: ['core'],
   workflow: ['core', 'engine'],
   messaging: ['core', 'engine'],
@@ -22,13 +26,30 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
 /** `cli` puts the program together, so it may import every room. */
 export const freeRooms: readonly string[] = ['cli']
 
+/** A room whose units never import each other. */
+export type UnitRoom = 'stores' | 'http' | 'rpc' | 'tools'
+
 /**
- * Rooms whose units never import each other. A unit is the file `<name>.ts` and the folder `<name>/`; in `http`
- * every file that is not named here is shared by all of them.
+ * Rooms whose units never import each other. A unit is the file `<name>.ts` and the folder `<name>/`; outside of
+ * `stores` every file that is not named here is shared by all of them.
  */
-export const units: Readonly<Record<'stores' | 'http', readonly string[]>> = {
+export const units: Readonly<Record<UnitRoom, readonly string[]>> = {
   stores: ['memory', 'sqlite', 'postgres', 'mysql', 'redis', 'dynamodb', 'tiered'],
-  http: ['fetch', 'node', 'express', 'fastify', 'koa', 'hono', 'h3', 'nest', 'next'],
+  http: [
+    'fetch',
+    'node',
+    'express',
+    'fastify',
+    'koa',
+    'hono',
+    'h3',
+    'elysia',
+    'nest',
+    'next',
+    'react-router',
+  ],
+  rpc: ['trpc', 'orpc', 'yoga', 'apollo'],
+  tools: ['mcp', 'ai'],
 }
 
 /** Folders of `stores` that are no store and that every store may use. */

@@ -1,8 +1,10 @@
 /** Express 5 (and 4): a middleware for a route or a router. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { describeLayer } from '../openapi/protected-operation.ts'
+import { mount } from './mount.ts'
 import { guardNode } from './node-guard.ts'
-import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
-import { createGuard, type IdempotencyContext } from './protocol.ts'
+import type { HttpEngine, IdempotentOptions } from './options.ts'
+import type { IdempotencyContext } from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
 export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
@@ -37,15 +39,15 @@ export function idempotent<Request extends IncomingMessage = IncomingMessage & E
   idem: HttpEngine,
   options: IdempotentOptions<Request>,
 ): (request: Request, response: ServerResponse, next: (error?: unknown) => void) => void {
-  const { guard: guardOptions, policy, principal } = resolveOptions(idem, options)
-  const guard = createGuard(idem, guardOptions, policy)
-  return (request, response, next) => {
+  const { guard, principal, operation } = mount(idem, options)
+  const layer = (request: Request, response: ServerResponse, next: (error?: unknown) => void): void => {
     const run = (context: IdempotencyContext | undefined): void => {
       if (context !== undefined) (request as { idempotency?: IdempotencyContext }).idempotency = context
       next()
     }
     guardNode(guard, principal, request, response, run, routeOf(request as RoutedRequest)).catch(next)
   }
+  return describeLayer(layer, operation)
 }
 
 /** The members of Express' request that resolvers use most. */

@@ -4,19 +4,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 // Only for the declarations below; nothing of Fastify is loaded.
 import type {} from 'fastify'
 import { InvalidOptionError } from '../core/errors.ts'
+import { describeLayer } from '../openapi/protected-operation.ts'
+import { mount } from './mount.ts'
 import { readNodeKey, recordNode } from './node-guard.ts'
 import { isRecorded } from './node-recorder.ts'
 import { invite, targetOf } from './node-request.ts'
 import { unprotectedLine } from './headers.ts'
 import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
 import { resolvePrincipal } from './principal.ts'
-import {
-  createGuard,
-  type HttpGuard,
-  type IdempotencyContext,
-  type KeyRead,
-  type ProtocolAnswer,
-} from './protocol.ts'
+import type { HttpGuard, IdempotencyContext, KeyRead, ProtocolAnswer } from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
 export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
@@ -110,10 +106,9 @@ function guardRoute(
 ): void {
   const own = route.config?.idempotency
   if (own === false) return
-  const { guard: guardOptions, policy, principal } = resolveOptions(idem, { ...defaults, ...own })
+  const { guard, principal, operation } = mount(idem, { ...defaults, ...own })
   const methods = typeof route.method === 'string' ? [route.method] : route.method
-  if (!methods.some((method) => guardOptions.methods.has(method))) return
-  const guard = createGuard(idem, guardOptions, policy)
+  if (!methods.some((method) => guard.options.methods.has(method))) return
   const bodies = new WeakMap<IncomingMessage, Tee>()
 
   route.preParsing = appended(
@@ -134,20 +129,18 @@ function guardRoute(
         return
       }
       invite(request.raw, reply.raw)
-      const tee = new Tee(guardOptions.requestBytesMax)
+      const tee = new Tee(guard.options.requestBytesMax)
       bodies.set(request.raw, tee)
       payload.once('error', (error) => tee.destroy(error))
       next(null, payload.pipe(tee))
     },
   )
-  route.preHandler = appended(
-    route.preHandler,
-    async (request: FastifyRequestLike, reply: FastifyReplyLike): Promise<unknown> => {
-      const field = readKey(guard, request, reply)
-      if (field.kind !== 'key') return undefined
-      return await decide(guard, principal, field.key, request, reply, bodies.get(request.raw))
-    },
-  )
+  const preHandler = async (request: FastifyRequestLike, reply: FastifyReplyLike): Promise<unknown> => {
+    const field = readKey(guard, request, reply)
+    if (field.kind !== 'key') return undefined
+    return await decide(guard, principal, field.key, request, reply, bodies.get(request.raw))
+  }
+  route.preHandler = appended(route.preHandler, describeLayer(preHandler, operation))
 }
 
 /** Passes a request that a layer around Fastify guards already. */

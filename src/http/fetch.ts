@@ -1,8 +1,10 @@
 /** Handlers of the form `(request: Request) => Promise<Response>`, in any runtime that has fetch. */
+import { describeLayer } from '../openapi/protected-operation.ts'
 import { openFetch, recordingOf } from './fetch-guard.ts'
 import { markUnprotected, recordFetchResponse } from './fetch-recorder.ts'
-import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
-import { createGuard, type IdempotencyContext } from './protocol.ts'
+import { mount } from './mount.ts'
+import type { HttpEngine, IdempotentOptions } from './options.ts'
+import type { IdempotencyContext } from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
 export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
@@ -30,9 +32,8 @@ export function idempotent(
   options: IdempotentOptions<Request>,
   handler: IdempotentHandler,
 ): (request: Request) => Promise<Response> {
-  const { guard: guardOptions, policy, principal } = resolveOptions(idem, options)
-  const guard = createGuard(idem, guardOptions, policy)
-  return async (request) => {
+  const { guard, principal, operation } = mount(idem, options)
+  const layer = async (request: Request): Promise<Response> => {
     const opened = await openFetch(guard, principal, request, request)
     if (opened.kind === 'answer') return opened.response
     const { run } = opened
@@ -49,4 +50,5 @@ export function idempotent(
     }
     return await recordFetchResponse(response, recordingOf(guard, run))
   }
+  return describeLayer(layer, operation)
 }

@@ -1,9 +1,11 @@
 /** Hono 4: a middleware for a route or a router. */
+import { describeLayer } from '../openapi/protected-operation.ts'
 import { openFetch, recordingOf } from './fetch-guard.ts'
 import { recordFetchResponse } from './fetch-recorder.ts'
 import { unprotectedLine } from './headers.ts'
-import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
-import { createGuard, type IdempotencyContext } from './protocol.ts'
+import { mount } from './mount.ts'
+import type { HttpEngine, IdempotentOptions } from './options.ts'
+import type { IdempotencyContext } from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
 export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
@@ -37,9 +39,8 @@ export function idempotent<Context extends HonoContext = HonoContext>(
   idem: HttpEngine,
   options: IdempotentOptions<Context>,
 ): (context: Context, next: () => Promise<void>) => Promise<Response | void> {
-  const { guard: guardOptions, policy, principal } = resolveOptions(idem, options)
-  const guard = createGuard(idem, guardOptions, policy)
-  return async (context, next) => {
+  const { guard, principal, operation } = mount(idem, options)
+  const layer = async (context: Context, next: () => Promise<void>): Promise<Response | void> => {
     const given = await unread(context)
     const opened = await openFetch(guard, principal, context, given, context.req.routePath)
     if (opened.kind === 'answer') return opened.response
@@ -60,6 +61,7 @@ export function idempotent<Context extends HonoContext = HonoContext>(
     context.res = response
     return undefined
   }
+  return describeLayer(layer, operation)
 }
 
 /** The request with its body unread: a validator that ran before has left the octets with Hono. */

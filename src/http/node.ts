@@ -1,9 +1,10 @@
 /** `node:http`, `node:https` and the compatibility API of `node:http2`. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { IdempotentOptions, HttpEngine } from './options.ts'
-import { resolveOptions } from './options.ts'
+import { describeLayer } from '../openapi/protected-operation.ts'
+import { mount } from './mount.ts'
 import { guardNode } from './node-guard.ts'
-import { createGuard, type GuardedRun, type HttpGuard, type IdempotencyContext } from './protocol.ts'
+import type { HttpEngine, IdempotentOptions } from './options.ts'
+import type { GuardedRun, HttpGuard, IdempotencyContext } from './protocol.ts'
 
 export type { HttpEngine, IdempotentOptions } from './options.ts'
 export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
@@ -35,14 +36,14 @@ export function idempotent<
   options: IdempotentOptions<Request>,
   listener: IdempotentListener<Request, Response>,
 ): (request: Request, response: Response) => void {
-  const { guard: guardOptions, policy, principal } = resolveOptions(idem, options)
-  const guard = createGuard(idem, guardOptions, policy)
-  return (request, response) => {
+  const { guard, principal, operation } = mount(idem, options)
+  const layer = (request: Request, response: Response): void => {
     const run = (context: GuardedRun | undefined): void => {
       void callListener(guard, request, response, context, listener)
     }
     guardNode(guard, principal, request, response, run).catch(() => failed(response))
   }
+  return describeLayer(layer, operation)
 }
 
 async function callListener<Request, Response extends ServerResponse>(

@@ -27,7 +27,8 @@ function unitOf(file: string): string | undefined {
   const [room = '', second = ''] = file.split('/')
   const unit = second.replace(/\.ts$/, '')
   if (room === 'stores') return sharedInStores.includes(unit) ? undefined : unit
-  return room === 'http' && units.http.includes(unit) ? unit : undefined
+  const named: readonly string[] | undefined = (units as Partial<Record<string, readonly string[]>>)[room]
+  return named?.includes(unit) === true ? unit : undefined
 }
 
 function packageBreach(file: string, { specifier, typeOnly }: ModuleImport): string | undefined {
