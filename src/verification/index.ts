@@ -42,6 +42,17 @@ export {
   type SimTierTools,
 } from './simulator/index.ts'
 export {
+  fidelityCaseNames,
+  fidelityContent,
+  type FidelityServer,
+  type FidelityShape,
+  type FidelityShapeName,
+  fidelityShapes,
+  httpFidelity,
+  type HttpFidelityOptions,
+  type ShapeEnd,
+} from './http-fidelity.ts'
+export {
   type BusinessWrites,
   type OwnTransaction,
   type StoreConformanceOptions,
