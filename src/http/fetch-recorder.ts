@@ -22,8 +22,9 @@ export interface FetchRecording {
  * @throws what the body's source fails with before anything was sent
  */
 export async function recordFetchResponse(response: Response, recording: FetchRecording): Promise<Response> {
+  // Before the body: some servers' own kind of response takes on another media type once its body is asked for.
+  const { status, headers } = response
   if (response.body === null) {
-    const { status, headers } = response
     const captured = { status, headers: linesOf(headers), body: new Uint8Array(0) }
     const instead = await recording.settle(captured)
     return instead === undefined ? response : toFetchResponse(instead)
