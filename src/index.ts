@@ -7,7 +7,15 @@ export type * from './core/record.ts'
 export type { Clock, Runtime, Sealing } from './core/runtime.ts'
 export type * from './core/store.ts'
 export type { OnUnknown } from './core/transitions.ts'
-export type { Attempt, BeginRequest, Begun, NotRun, Reconcile, Settled } from './engine/attempt.ts'
+export type {
+  Attempt,
+  BeginRequest,
+  Begun,
+  NotRun,
+  OutcomeAge,
+  Reconcile,
+  Settled,
+} from './engine/attempt.ts'
 export { type EngineEventName, type EngineEvents, onEvent } from './engine/events.ts'
 export {
   createIdempotency,

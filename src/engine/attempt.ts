@@ -26,9 +26,18 @@ export interface BeginRequest {
 /** Finds out what became of an earlier attempt: an outcome to adopt, or `undefined` to run again. */
 export type Reconcile = (attempt: Attempt) => Promise<Outcome | undefined>
 
+/** How old a replayed outcome is, in milliseconds by the store's clock. */
+export interface OutcomeAge {
+  /** Since it was settled. */
+  readonly ageMs: number
+  /** Until its retention is over. */
+  readonly leftMs: number
+}
+
 /** The end of a `begin` that did not win the right to run. */
 export type NotRun =
-  | { readonly kind: 'replay'; readonly outcome: Outcome }
+  /** `age` is absent where the caller waited for the attempt in this process. */
+  | { readonly kind: 'replay'; readonly outcome: Outcome; readonly age?: OutcomeAge }
   | { readonly kind: 'mismatch' }
   | { readonly kind: 'in-progress'; readonly retryAfterMs: number }
   | { readonly kind: 'unknown' }

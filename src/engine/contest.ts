@@ -4,7 +4,7 @@
  */
 import { StoreError } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
-import type { IdempotencyRecord, RecordId } from '../core/record.ts'
+import type { CompletedRecord, IdempotencyRecord, RecordId } from '../core/record.ts'
 import type { Claim, IdempotencyStore, RecordVerbs } from '../core/store.ts'
 import { type Claimer, decide, type OnUnknown } from '../core/transitions.ts'
 import type { NotRun } from './attempt.ts'
@@ -13,11 +13,14 @@ import type { OutcomeSeal } from './outcome-seal.ts'
 
 export type ContestVerbs = Pick<Coalescer, 'claim' | 'supersede'>
 
+/** A stored outcome, and how old it is. */
+export type Replay = Extract<NotRun, { kind: 'replay' }>
+
 /** How a contest ends for the claimer. */
 export type ContestEnd =
   /** `reconcile`: an earlier outcome is unknown and the operation wants to ask before it runs. */
   | { readonly kind: 'won'; readonly fence: number; readonly reconcile: boolean }
-  | { readonly kind: 'replay'; readonly outcome: Outcome }
+  | Replay
   | { readonly kind: 'mismatch' }
   | { readonly kind: 'in-progress'; readonly leaseLeftMs: number; readonly token: string }
   | { readonly kind: 'unknown' }
@@ -80,7 +83,7 @@ export async function contest(
         break
       }
       case 'replay':
-        return { kind: 'replay', outcome: seal.open(claim.id, decision.record.outcome) }
+        return replayOf(decision.record, found.now, seal)
       case 'in-progress':
         return { kind: 'in-progress', leaseLeftMs: decision.leaseLeftMs, token: found.record?.token ?? '' }
       case 'mismatch':
@@ -109,9 +112,21 @@ export function recall(
   if (found === undefined) return undefined
   const decision = decide(found.record, { ...claimer, token: '' }, found.now)
   if (decision.kind === 'replay') {
-    return { kind: 'replay', outcome: seal.open(claimer.id, decision.record.outcome) }
+    return replayOf(decision.record, found.now, seal)
   }
   return decision.kind === 'mismatch' ? decision : undefined
+}
+
+/**
+ * The outcome of a completed record.
+ *
+ * @param now the store's clock in milliseconds, from the same reply as the record
+ * @throws UnreadableOutcomeError
+ */
+export function replayOf(record: CompletedRecord, now: number, seal: OutcomeSeal): Replay {
+  const { id, outcome, settledAt, retainUntil } = record
+  const age = { ageMs: now - settledAt, leftMs: retainUntil - now }
+  return { kind: 'replay', outcome: seal.open(id, outcome), age }
 }
 
 /** How soon a duplicate should ask again: within a second, and not after the lease has run out. */
@@ -129,7 +144,7 @@ export function asSeen(
   const decision = decide(record, claimer, now)
   switch (decision.kind) {
     case 'replay':
-      return { kind: 'replay', outcome: seal.open(claimer.id, decision.record.outcome) }
+      return replayOf(decision.record, now, seal)
     case 'in-progress':
       return { kind: 'in-progress', retryAfterMs: retryAfterMs(decision.leaseLeftMs) }
     case 'mismatch':

@@ -4,7 +4,7 @@
  */
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { RecordId } from '../core/record.ts'
-import type { NotRun } from './attempt.ts'
+import type { NotRun, OutcomeAge } from './attempt.ts'
 
 interface OperationEvent {
   readonly id: RecordId
@@ -15,8 +15,8 @@ interface OperationEvent {
 export interface EngineEvents {
   /** The right to run was won. `fence` > 1 after a change of holder. */
   claimed: OperationEvent & { readonly fence: number }
-  /** A stored outcome was given instead of running. */
-  replayed: OperationEvent
+  /** A stored outcome was given instead of running. No age where the caller had waited for the attempt itself. */
+  replayed: OperationEvent & Partial<OutcomeAge>
   mismatch: OperationEvent
   'in-progress': OperationEvent & { readonly retryAfterMs: number }
   expired: OperationEvent
@@ -80,7 +80,7 @@ export function reportNotRun(operation: OperationEvent, end: NotRun): void {
   const head = { id: operation.id, operation: operation.operation }
   switch (end.kind) {
     case 'replay':
-      return report('replayed', () => head)
+      return report('replayed', () => ({ ...head, ...end.age }))
     case 'mismatch':
       return report('mismatch', () => head)
     case 'in-progress':

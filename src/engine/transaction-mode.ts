@@ -21,7 +21,7 @@ import type {
 import { type IdempotencyRecord, removableFrom } from '../core/record.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import { decide } from '../core/transitions.ts'
-import { contest, contested, singly } from './contest.ts'
+import { contest, contested, replayOf, singly } from './contest.ts'
 import { report } from './events.ts'
 import type { FlightControls } from './flights.ts'
 import { asLeaderNotRun, claimBudgetMs, newClaim } from './lease-mode.ts'
@@ -252,7 +252,7 @@ async function lookAtWinner<Tx>(call: Call, store: TransactionalStore<Tx>, claim
   const decision = decide(record, { fingerprint, token, onUnknown: call.policy.onUnknown }, now)
   switch (decision.kind) {
     case 'replay':
-      return { kind: 'replay', outcome: call.machinery.seal.open(id, decision.record.outcome) }
+      return replayOf(decision.record, now, call.machinery.seal)
     case 'in-progress': {
       const { leaseLeftMs } = decision
       return asLeaderNotRun({ kind: 'in-progress', leaseLeftMs, token: record?.token ?? '' })

@@ -51,6 +51,14 @@ test('a run, a replay and a mismatch are reported once each, without key, princi
   expect(JSON.stringify(seen)).not.toContain('canary')
 })
 
+test('a replay tells how old its outcome is, and how long it is still kept', async () => {
+  const charge = idem.operation('charge', { retention: '1h' }, () => 'paid')
+  await charge.run(call)
+  await runtime.advance(600_000)
+  await charge.run(call)
+  expect(seen.at(-1)).toEqual(['replayed', expect.objectContaining({ ageMs: 600_000, leftMs: 3_000_000 })])
+})
+
 test('a release, an unknown end and the refusal that follows are reported', async () => {
   const verdicts = ['release', 'unknown'] as const
   let at = 0
