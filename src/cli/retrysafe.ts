@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { type CommandDef, defineCommand, renderUsage, runCommand } from 'citty'
 import { printable, suggestion } from '../gateway/text.ts'
 import { chaosFlags, runChaos } from './chaos-command.ts'
+import { doctorFlags, runDoctor } from './doctor-command.ts'
 import { CommandError, exitCodes, usageError } from './failure.ts'
 import { checkFlags, checkGateway, gatewayFlags, runGateway } from './gateway-command.ts'
 import {
@@ -65,11 +66,22 @@ const chaos = defineCommand({
   run: ({ rawArgs }) => runChaos(rawArgs),
 })
 
+const doctor = defineCommand({
+  meta: {
+    name: 'doctor',
+    description:
+      'Name the routes of an app that a retry would run twice, and other mistakes in how it is put together',
+  },
+  args: doctorFlags,
+  run: ({ rawArgs }) => runDoctor(rawArgs),
+})
+
 /** Each command with its own commands. */
 const commands: Readonly<
   Record<string, { readonly own: CommandDef; readonly below: Record<string, CommandDef> }>
 > = {
   chaos: { own: chaos as unknown as CommandDef, below: {} },
+  doctor: { own: doctor as unknown as CommandDef, below: {} },
   gateway: { own: gateway as unknown as CommandDef, below: { check: check as unknown as CommandDef } },
   migrate: {
     own: migrate as unknown as CommandDef,

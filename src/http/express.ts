@@ -1,6 +1,7 @@
 /** Express 5 (and 4): a middleware for a route or a router. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describeLayer } from '../openapi/protected-operation.ts'
+import { warnUnprotected } from '../doctor/index.ts'
 import { mount } from './mount.ts'
 import { guardNode } from './node-guard.ts'
 import type { HttpEngine, IdempotentOptions } from './options.ts'
@@ -23,6 +24,7 @@ declare global {
 
 /** What of Express' request is used beside Node's. */
 interface RoutedRequest {
+  readonly app?: object
   readonly baseUrl?: string
   readonly route?: { readonly path?: unknown }
 }
@@ -40,7 +42,13 @@ export function idempotent<Request extends IncomingMessage = IncomingMessage & E
   options: IdempotentOptions<Request>,
 ): (request: Request, response: ServerResponse, next: (error?: unknown) => void) => void {
   const { guard, principal, operation } = mount(idem, options)
+  let seen = false
   const layer = (request: Request, response: ServerResponse, next: (error?: unknown) => void): void => {
+    // At the first request all routes are mounted.
+    if (!seen) {
+      seen = true
+      warnOf(request as RoutedRequest)
+    }
     const run = (context: IdempotencyContext | undefined): void => {
       if (context !== undefined) (request as { idempotency?: IdempotencyContext }).idempotency = context
       next()
@@ -55,6 +63,10 @@ export interface ExpressRequest {
   get(name: string): string | undefined
   readonly params: Readonly<Record<string, string | string[]>>
   readonly ip?: string | undefined
+}
+
+function warnOf({ app }: RoutedRequest): void {
+  if (app !== undefined) warnUnprotected(app)
 }
 
 function routeOf(request: RoutedRequest): string | undefined {

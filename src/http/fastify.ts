@@ -4,6 +4,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 // Only for the declarations below; nothing of Fastify is loaded.
 import type {} from 'fastify'
 import { InvalidOptionError } from '../core/errors.ts'
+import { warnUnprotected } from '../doctor/index.ts'
+import { fastifyLayers } from '../doctor/mounted-routes.ts'
 import { describeLayer } from '../openapi/protected-operation.ts'
 import { mount } from './mount.ts'
 import { readNodeKey, recordNode } from './node-guard.ts'
@@ -36,6 +38,7 @@ export interface FastifyReplyLike {
 }
 
 interface RouteOptionsLike {
+  readonly url: string
   readonly method: string | readonly string[]
   config?: { idempotency?: RouteConfig }
   preParsing?: unknown
@@ -45,6 +48,7 @@ interface RouteOptionsLike {
 interface FastifyLike {
   decorateRequest(name: string, value: null): unknown
   addHook(name: 'onRoute', hook: (route: RouteOptionsLike) => void): unknown
+  addHook(name: 'onReady', hook: () => Promise<void>): unknown
 }
 
 /** In a route's `config.idempotency`: other options for this route, or `false` for no protection. */
@@ -85,7 +89,10 @@ export function idempotency(
       throw new InvalidOptionError('idem', 'must come from createIdempotency', idem)
     resolveOptions(idem, defaults)
     fastify.decorateRequest('idempotency', null)
-    fastify.addHook('onRoute', (route) => guardRoute(idem, defaults, route))
+    const layers = new Map<string, unknown>()
+    Object.defineProperty(fastify, fastifyLayers, { value: layers, configurable: true })
+    fastify.addHook('onRoute', (route) => guardRoute(idem, defaults, route, layers))
+    fastify.addHook('onReady', async () => warnUnprotected(fastify))
     done()
   } catch (error) {
     done(error as Error)
@@ -103,11 +110,15 @@ function guardRoute(
   idem: HttpEngine,
   defaults: IdempotentOptions<FastifyRequestLike>,
   route: RouteOptionsLike,
+  layers: Map<string, unknown>,
 ): void {
   const own = route.config?.idempotency
-  if (own === false) return
-  const { guard, principal, operation } = mount(idem, { ...defaults, ...own })
   const methods = typeof route.method === 'string' ? [route.method] : route.method
+  const keep = (layer: unknown): void => {
+    for (const method of methods) layers.set(`${method} ${route.url}`, layer)
+  }
+  if (own === false) return keep(false)
+  const { guard, principal, operation } = mount(idem, { ...defaults, ...own })
   if (!methods.some((method) => guard.options.methods.has(method))) return
   const bodies = new WeakMap<IncomingMessage, Tee>()
 
@@ -140,7 +151,9 @@ function guardRoute(
     if (field.kind !== 'key') return undefined
     return await decide(guard, principal, field.key, request, reply, bodies.get(request.raw))
   }
-  route.preHandler = appended(route.preHandler, describeLayer(preHandler, operation))
+  const layer = describeLayer(preHandler, operation)
+  route.preHandler = appended(route.preHandler, layer)
+  keep(layer)
 }
 
 /** Passes a request that a layer around Fastify guards already. */

@@ -16,12 +16,14 @@ interface Kept {
   readonly body: string
 }
 
+const without = (headers: Kept['headers'], name: string): Kept['headers'] =>
+  Object.fromEntries(Object.entries(headers).filter(([field]) => field !== name))
+
 type Fault = (kept: Kept, response: ServerResponse) => void
 
 const right: Fault = ({ status, headers, body }, response) => {
-  const { 'set-cookie': _, ...others } = headers
   response.writeHead(status, {
-    ...others,
+    ...without(headers, 'set-cookie'),
     'cache-control': 'no-store',
     'idempotent-replayed': 'true',
   } as Record<string, string>)
@@ -106,11 +108,7 @@ test.each<[string, Fault, string[]]>([
     changed((kept) => ({ ...kept, body: Buffer.from(kept.body, 'latin1').toString('utf8') })),
     ['json', 'octets'],
   ],
-  [
-    'a lost Location',
-    changed(({ headers: { location: _, ...headers }, ...kept }) => ({ ...kept, headers })),
-    ['json'],
-  ],
+  ['a lost Location', changed((kept) => ({ ...kept, headers: without(kept.headers, 'location') })), ['json']],
   [
     'another media type',
     changed((kept) => ({ ...kept, headers: { ...kept.headers, 'content-type': 'text/plain' } })),
