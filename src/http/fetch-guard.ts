@@ -1,9 +1,10 @@
 /** The protocol on a fetch `Request`: what plain fetch handlers and Hono share. */
 import { fetchTarget, keyLines, readFetchBody, withBody } from './fetch-request.ts'
-import { type FetchRecording, toFetchResponse } from './fetch-recorder.ts'
+import { toFetchResponse } from './fetch-recorder.ts'
 import { resolvePrincipal } from './principal.ts'
 import type { IdempotentOptions } from './options.ts'
 import type { GuardedRun, HttpGuard } from './protocol.ts'
+import type { BodyRecording } from './recorded-body.ts'
 
 export type FetchOpened =
   /** Call the handler with this request: under an attempt, or unprotected. */
@@ -65,7 +66,7 @@ export async function openFetch<Subject>(
 }
 
 /** How the answer to a run is recorded. */
-export function recordingOf(guard: HttpGuard, run: GuardedRun): FetchRecording {
+export function recordingOf(guard: HttpGuard, run: GuardedRun): BodyRecording {
   return {
     bytesMax: guard.options.responseBytesMax,
     settle: (captured) => guard.finish(run, captured),
