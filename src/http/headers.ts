@@ -55,6 +55,18 @@ export function storedHeaders(lines: readonly HeaderLine[]): HeaderLine[] {
   })
 }
 
+/** The values of each field, by its name as it first came, in order. */
+export function valuesByName(lines: readonly HeaderLine[]): Iterable<readonly [string, readonly string[]]> {
+  const found = new Map<string, [string, string[]]>()
+  for (const [name, value] of lines) {
+    const lower = name.toLowerCase()
+    const known = found.get(lower)
+    if (known === undefined) found.set(lower, [name, [value]])
+    else known[1].push(value)
+  }
+  return found.values()
+}
+
 const noNames: ReadonlySet<string> = new Set()
 
 /** Names in lower case that the Connection fields of a message declare as belonging to the connection. */

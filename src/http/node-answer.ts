@@ -1,6 +1,6 @@
 /** Writes an answer of the protocol to a Node response. */
 import { ServerResponse } from 'node:http'
-import { isOfThisSending } from './headers.ts'
+import { isOfThisSending, valuesByName } from './headers.ts'
 import type { NodeRequest, NodeResponse } from './node-request.ts'
 import type { ProtocolAnswer } from './protocol.ts'
 
@@ -27,15 +27,8 @@ export function endArgumentsOf(
  * if (seen.kind === 'answer') return sendAnswer(res, seen.answer)
  */
 export function sendAnswer(response: NodeResponse, answer: ProtocolAnswer): void {
-  const values = new Map<string, { name: string; lines: string[] }>()
-  for (const [name, value] of answer.headers) {
-    const lower = name.toLowerCase()
-    const known = values.get(lower)
-    if (known === undefined) values.set(lower, { name, lines: [value] })
-    else known.lines.push(value)
-  }
-  for (const { name, lines } of values.values()) {
-    response.setHeader(name, lines.length === 1 ? (lines[0] as string) : lines)
+  for (const [name, values] of valuesByName(answer.headers)) {
+    response.setHeader(name, values.length === 1 ? (values[0] as string) : values)
   }
   response.statusCode = answer.status
   const [chunk, encoding] = endArgumentsOf(response.end, answer.body)

@@ -2,8 +2,9 @@
 import { unprotectedLine } from './headers.ts'
 import type { IdempotentOptions } from './options.ts'
 import { sendAnswer, sendRefusal } from './node-answer.ts'
-import { isRecorded, recordResponse } from './node-recorder.ts'
+import { isRecorded, recordResponse, type StartedRecording } from './node-recorder.ts'
 import {
+  type BodyLeft,
   fieldLines,
   mayHaveLostFields,
   type NodeRequest,
@@ -34,7 +35,7 @@ export type NodeOpened =
   /** The client left before its request was whole. */
   | { readonly kind: 'gone' }
 
-/** From a key to the right to run its request, or to the answer. */
+/** From a key to the right to run its request, or to the answer. `left`: where a parser leaves what it has read. */
 export async function openNode<Request extends NodeRequest>(
   guard: HttpGuard,
   key: string,
@@ -42,10 +43,11 @@ export async function openNode<Request extends NodeRequest>(
   request: Request,
   response: NodeResponse,
   route?: string,
+  left?: BodyLeft,
 ): Promise<NodeOpened> {
   const resolved = await resolvePrincipal(principal, request)
   if (resolved.kind === 'failed') return { kind: 'answer', answer: guard.problem('principal-invalid') }
-  const body = await readBody(request, response, guard.options.requestBytesMax)
+  const body = await readBody(request, response, guard.options.requestBytesMax, left)
   if (body.kind === 'broken-off') return { kind: 'gone' }
   if (body.kind === 'too-large') return { kind: 'answer', answer: guard.problem('request-too-large') }
   if (body.kind === 'files') return { kind: 'answer', answer: guard.problem('input-unsupported') }

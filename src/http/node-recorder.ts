@@ -5,7 +5,7 @@
  * headed   the head is fixed. Pieces pass to the client as they come, but the last one known is held back: with a
  *          Content-Length the client would take it for the end of the answer
  * ended    the handler has ended the response; the record is being written; the held piece waits
- * passing  settled (or given up): everything goes through to Node
+ * passing  settled, given up or let go: everything goes through to Node
  *
  * To the handler the response looks as if each step had reached the client: `headersSent`, `writableEnded`, errors
  * for late headers, return values and callbacks.
@@ -61,17 +61,40 @@ export function isRecorded(response: NodeResponse): boolean {
   return (response as unknown as Partial<Recorded>)[recorderOf] !== undefined
 }
 
-/** Starts recording; from here on the response belongs to the handler. */
-export function recordResponse(response: NodeResponse, recording: Recording): void {
-  new NodeRecorder(response, recording).install()
+/** A recording that was started. */
+export interface StartedRecording {
+  /**
+   * Ends the recording without settling anything, because the answer was recorded elsewhere or is given up: what is
+   * held back leaves, and what comes goes through. Does nothing once the answer has ended.
+   */
+  letGo(): void
 }
 
-class NodeRecorder {
+/** Starts recording; from here on the response belongs to the handler. */
+export function recordResponse(response: NodeResponse, recording: Recording): StartedRecording {
+  const recorder = new NodeRecorder(response, recording)
+  recorder.install()
+  return recorder
+}
+
+/** The lines of a response's head as they stand, by their names as they were given. */
+export function headLines(response: NodeResponse): HeaderLine[] {
+  // HTTP/2 has lower-case names only.
+  const { getRawHeaderNames = response.getHeaderNames } = response as { getRawHeaderNames?: () => string[] }
+  const lines: HeaderLine[] = []
+  for (const name of getRawHeaderNames.call(response)) {
+    const value = response.getHeader(name)
+    for (const line of Array.isArray(value) ? value : [value]) lines.push([name, String(line)])
+  }
+  return lines
+}
+
+class NodeRecorder implements StartedRecording {
   readonly #response: NodeResponse
   readonly #writable: Writable
   readonly #original: Writable
   readonly #recording: Recording
-  #phase: 'open' | 'headed' | 'ended' = 'open'
+  #phase: 'open' | 'headed' | 'ended' | 'passing' = 'open'
   /** While true, calls come from the recorder itself or from below it, and go through. */
   #passing = false
   #head: { status: number; headers: HeaderLine[] } | undefined
@@ -107,6 +130,15 @@ class NodeRecorder {
     Object.defineProperty(recorded, 'headersSent', NodeRecorder.#headersSent)
     Object.defineProperty(recorded, 'writableEnded', NodeRecorder.#writableEnded)
     this.#response.on('close', NodeRecorder.#onClose)
+  }
+
+  letGo(): void {
+    if (this.#phase === 'ended') return
+    this.#phase = 'passing'
+    this.#passing = true
+    const held = this.#held
+    this.#held = undefined
+    if (held !== undefined && !this.#clientLeft) this.#original.write.call(this.#writable, held)
   }
 
   /** Shared by all responses: functions made anew for each would cost more than the rest of the recorder. */
@@ -166,6 +198,10 @@ class NodeRecorder {
     recorder.#watchHandler(recorder.#writes)
   }
 
+  get #isOver(): boolean {
+    return this.#phase === 'ended' || this.#phase === 'passing'
+  }
+
   #whileOpen(): Writable {
     if (this.#phase !== 'open' && !this.#passing) throw headersSentError()
     return this.#original
@@ -209,16 +245,10 @@ class NodeRecorder {
     const response = this.#response
     const status = response.statusCode
     if (!(status >= 100 && status <= 999)) throw invalidStatusError(status)
-    // HTTP/2 has lower-case names only.
-    const { getRawHeaderNames = response.getHeaderNames } = response as { getRawHeaderNames?: () => string[] }
-    const names = getRawHeaderNames.call(response)
-    const headers: HeaderLine[] = []
-    for (const name of names) {
-      const value = response.getHeader(name)
-      for (const line of Array.isArray(value) ? value : [value]) headers.push([name, String(line)])
-      if (name.toLowerCase() === 'content-type' && String(value).startsWith('text/event-stream'))
-        this.#streamed = true
-    }
+    const headers = headLines(response)
+    this.#streamed = headers.some(
+      ([name, value]) => name.toLowerCase() === 'content-type' && value.startsWith('text/event-stream'),
+    )
     if (this.#streamed) this.#omitted = true
     this.#head = { status, headers }
     this.#phase = 'headed'
@@ -343,9 +373,9 @@ class NodeRecorder {
 
   /** After the client has left: looks from time to time whether the answer still goes on. */
   #watchHandler(writesBefore: number): void {
-    if (this.#phase === 'ended') return
+    if (this.#isOver) return
     setTimeout(() => {
-      if (this.#phase === 'ended') return
+      if (this.#isOver) return
       const stands = (this.#begun || this.#phase === 'headed') && this.#writes === writesBefore
       if (!stands && !this.#recording.isOver()) {
         this.#watchHandler(this.#writes)

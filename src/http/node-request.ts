@@ -50,8 +50,9 @@ export function targetOf(request: NodeRequest): { path: string; query: string } 
   return { path: target.slice(0, queryAt), query: target.slice(queryAt + 1) }
 }
 
-/** What parsers and users leave on a request. */
-interface ParsedRequest {
+/** What parsers and users leave of a body, on the request or on a framework's own. */
+export interface BodyLeft {
+  /** Octets, or their text in UTF-8. */
   readonly rawBody?: unknown
   readonly body?: unknown
   readonly file?: unknown
@@ -70,11 +71,17 @@ const noOctets = new Uint8Array(0)
 
 /**
  * Reads the body up to `bytesMax` and puts it back, so that parsers that come later find it unread. Where a parser
- * has read it before, its `rawBody` (see `keepRawBody`) or else its value is taken.
+ * has read it before, the `rawBody` that it left (see `keepRawBody`) or else its value is taken.
  */
-export function readBody(request: NodeRequest, response: NodeResponse, bytesMax: number): Promise<BodyRead> {
-  const { rawBody, body, file, files } = request as ParsedRequest
+export function readBody(
+  request: NodeRequest,
+  response: NodeResponse,
+  bytesMax: number,
+  left: BodyLeft = request as BodyLeft,
+): Promise<BodyRead> {
+  const { rawBody, body, file, files } = left
   if (rawBody instanceof Uint8Array) return Promise.resolve(withinLimit(rawBody, bytesMax))
+  if (typeof rawBody === 'string') return Promise.resolve(withinLimit(Buffer.from(rawBody), bytesMax))
   if (request.readableEnded || request.readableDidRead) {
     if (file !== undefined || files !== undefined) return Promise.resolve({ kind: 'files' })
     if (body instanceof Uint8Array) return Promise.resolve(withinLimit(body, bytesMax))

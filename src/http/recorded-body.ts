@@ -31,6 +31,8 @@ export class RecordedBody {
   readonly #isEventStream: boolean
   #pieces: Uint8Array[] = []
   #bytes = 0
+  /** Settled or abandoned. */
+  #isOver = false
 
   constructor(
     head: Pick<CapturedAnswer, 'status' | 'headers'>,
@@ -62,12 +64,16 @@ export class RecordedBody {
       : { kind: 'instead', answer: instead }
   }
 
-  /** The client has left. An event stream may have no end; another answer is the outcome, whoever still listens. */
+  /**
+   * The client has left. An event stream may have no end; another answer is the outcome, whoever still listens. Does
+   * nothing where the body is over.
+   */
   async finishAlone(): Promise<void> {
+    if (this.#isOver) return
     try {
       if (this.#isEventStream) {
         // In this order: the read that is under way takes the cancelled source for a whole one.
-        await Promise.all([this.#recording.abandon(), this.#source.cancel()])
+        await Promise.all([this.#abandon(), this.#source.cancel()])
         return
       }
       while ((await this.#next()) !== undefined);
@@ -104,7 +110,7 @@ export class RecordedBody {
         return octets
       }
     } catch (error) {
-      await this.#recording.abandon()
+      await this.#abandon()
       throw error
     }
   }
@@ -116,9 +122,15 @@ export class RecordedBody {
   }
 
   #settle(): Promise<ProtocolAnswer | undefined> {
+    this.#isOver = true
     const omitted = this.#isEventStream || this.#bytes > this.#recording.bytesMax
     const body = omitted ? 'omitted' : joinPieces(this.#pieces, this.#bytes)
     return this.#recording.settle({ ...this.#head, body })
+  }
+
+  #abandon(): Promise<void> {
+    this.#isOver = true
+    return this.#recording.abandon()
   }
 }
 

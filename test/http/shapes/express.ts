@@ -76,7 +76,14 @@ export async function expressShapes(
   const handlers = handlersOf(file)
   app.use('/zipped', compression({ threshold: 0 }))
   for (const { name } of fidelityShapes) {
-    const plain: RequestHandler = async (_req, res) => void (await handlers[name](res))
+    const plain: RequestHandler = async (_req, res, next) => {
+      try {
+        await handlers[name](res)
+      } catch (error) {
+        // Express 4 leaves what an async handler throws to itself.
+        next(error)
+      }
+    }
     app.route(`/plain/${name}`).post(plain).head(plain)
     app.route(`/keyed/${name}`).post(layer, counted(name, handlers[name])).head(layer, plain)
   }
