@@ -194,7 +194,11 @@ export interface SweepReply {
  */
 export type TransactionVerdict<Value> =
   | { readonly kind: 'commit'; readonly value: Value; readonly settlement?: Settlement }
-  | { readonly kind: 'roll-back'; readonly value: Value }
+  /**
+   * `inUse`: whoever has the handle was given up on and may go on with it. What is sent through it from now on must
+   * take no effect, so its connection is ended, and never given to others.
+   */
+  | { readonly kind: 'roll-back'; readonly value: Value; readonly inUse?: boolean }
 
 /**
  * How a transaction ended. `refused`: the verdict's settlement was, and all was rolled back. `unknown`: COMMIT

@@ -45,6 +45,11 @@ export type NotRun =
 
 export type Begun = { readonly kind: 'run'; readonly attempt: Attempt } | NotRun
 
+/** As `Begun`, in transaction mode. */
+export type BegunInTransaction<Tx> =
+  | { readonly kind: 'run'; readonly attempt: TransactionAttempt<Tx> }
+  | NotRun
+
 /**
  * `settled`: with the outcome as it was stored, after `complete`. `lost`: another holder took over; this
  * attempt's result is discarded and `instead` is what the caller gets.
@@ -73,4 +78,23 @@ export interface Attempt {
   release(): Promise<Settled>
   /** Says that the effect may have happened: the operation's `onUnknown` decides what comes next. */
   unknown(): Promise<Settled>
+}
+
+/**
+ * The right to run with a transaction open. `complete` commits the effect and its record together and resolves once
+ * that is known; it rejects with `NotAppliedError` or `UnstorableOutcomeError` where all was rolled back. `release`
+ * and `unknown` roll back, and `unknown` also ends the transaction's connection: for handlers that may go on.
+ * One that is not settled within the policy's `timeout` is rolled back likewise.
+ */
+export interface TransactionAttempt<Tx> extends Attempt {
+  /** The open transaction: what is written through it commits together with the record. */
+  readonly tx: Tx
+  /** Aborted when the time is over, or the transaction broke: what comes later takes no effect. */
+  readonly signal: AbortSignal
+}
+
+/** Begins attempts in transaction mode. */
+export interface TransactionalBegin<Tx> {
+  /** As `begin` of the instance. @throws as that does */
+  begin(request: Omit<BeginRequest, 'reconcile'>): Promise<BegunInTransaction<Tx>>
 }

@@ -20,7 +20,7 @@ import {
   type OperationArguments,
   readArguments,
 } from './arguments.ts'
-import type { BeginRequest, Begun, Reconcile } from './attempt.ts'
+import type { BeginRequest, Begun, BegunInTransaction, Reconcile, TransactionalBegin } from './attempt.ts'
 import { createCoalescer } from './coalescer.ts'
 import { Flights } from './flights.ts'
 import { createLeaseKeeper } from './lease-keeper.ts'
@@ -42,6 +42,7 @@ import {
 } from './operation.ts'
 import { type Policy, type PolicyOptions, policyOptionNames, resolvePolicy } from './policy.ts'
 import type { Call } from './rounds.ts'
+import { type OwnTransactions, ownTransactions } from './own-transactions.ts'
 import {
   type CompressionOptions,
   type EncryptionOptions,
@@ -49,7 +50,14 @@ import {
   outcomeSeal,
 } from './outcome-seal.ts'
 import { startSweeper, sweepNow } from './sweeper.ts'
-import { transact, type Transacted, transactStatement, transactWithin } from './transaction-mode.ts'
+import { beginInTransaction } from './transaction-attempt.ts'
+import {
+  transact,
+  type Transacted,
+  type Transactions,
+  transactStatement,
+  transactWithin,
+} from './transaction-mode.ts'
 import { createWaiters } from './waiters.ts'
 
 export interface IdempotencyOptions<Store extends IdempotencyStore = IdempotencyStore> extends PolicyOptions {
@@ -149,6 +157,17 @@ export interface Idempotency<Tx = never> extends AsyncDisposable {
   ): Promise<OperationResult<Output>>
   /** Asks for the right to run one key: what adapters for HTTP, queues and tools are built on. */
   begin(request: BeginRequest): Promise<Begun>
+  /**
+   * `begin` in transaction mode: each attempt has a transaction open that the store begins and commits, or, with
+   * `own`, one that your code does.
+   *
+   * @throws InvalidOptionError where the store joins no transaction
+   * @example
+   * const begun = await idem.inTransactions(drizzleTransactions(db)).begin(request)
+   * if (begun.kind === 'run') await begun.attempt.tx.insert(orders).values(order)
+   */
+  inTransactions(): TransactionalBegin<Tx>
+  inTransactions<Own>(own: OwnTransactions<Own>): TransactionalBegin<Own>
   /** This instance's policy with some options changed. @throws InvalidOptionError */
   policy(options: PolicyOptions): Policy
   /** SHA-256, or its keyed form where a secret is set. */
@@ -369,6 +388,19 @@ export function createIdempotency<Tx>(
       const { key, principal, scope, operation = scope, fingerprint, policy, signal } = request
       const call = callOf({ key, principal, scope, operation, signal }, fingerprint, policy)
       return await beginLease(call, request.reconcile)
+    },
+
+    inTransactions<Own>(own?: OwnTransactions<Own>): TransactionalBegin<Tx | Own> {
+      const joined = transactionalStore()
+      const transactions: Transactions<Tx> | Transactions<Own> =
+        own === undefined ? joined : ownTransactions(joined as TransactionalStore<unknown>, own)
+      return {
+        async begin(request): Promise<BegunInTransaction<Tx | Own>> {
+          const { key, principal, scope, operation = scope, fingerprint, policy, signal } = request
+          const call = callOf({ key, principal, scope, operation, signal }, fingerprint, policy)
+          return await beginInTransaction(call, transactions as Transactions<Tx | Own>)
+        },
+      }
     },
 
     sweep: (limit) => sweepNow(store, limit),

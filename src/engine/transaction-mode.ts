@@ -44,13 +44,27 @@ interface Lost {
   readonly error: StoreError
 }
 
+/** What is used of a store, whoever opens its transactions. */
+export type Transactions<Tx> = Pick<TransactionalStore<Tx>, 'transaction' | 'read' | 'asksForRetry'>
+
 /** The user's work, once the key is won. Throws to roll back. */
-export type TransactionWork<Tx> = (tx: Tx, fence: number) => Promise<Outcome>
+export type TransactionWork<Tx, End = Outcome> = (tx: Tx, fence: number, token: string) => Promise<End>
+
+/** Work that wants everything rolled back, without an error. `inUse`: its handler may go on with `tx`. */
+export interface Undone {
+  readonly kind: 'undone'
+  readonly inUse: boolean
+}
 
 /** Asks what became of an earlier attempt in lease mode: an outcome to adopt, or `undefined` to run. */
 export type ReconcileInTransaction = () => Promise<Outcome | undefined>
 
-export type Transacted = { readonly kind: 'executed'; readonly outcome: Outcome } | NotRun
+interface Executed {
+  readonly kind: 'executed'
+  readonly outcome: Outcome
+}
+
+export type Transacted = Executed | NotRun
 
 /**
  * Runs `work` and its record in a transaction that the store opens.
@@ -61,13 +75,23 @@ export type Transacted = { readonly kind: 'executed'; readonly outcome: Outcome 
  */
 export function transact<Tx>(
   call: Call,
-  store: TransactionalStore<Tx>,
+  store: Transactions<Tx>,
   work: TransactionWork<Tx>,
   reconcile: ReconcileInTransaction | undefined,
-): Promise<Transacted> {
-  return goRounds<Exclude<Transacted, NotRun>>(call, (controls) =>
-    lead(call, store, work, reconcile, controls),
-  )
+): Promise<Transacted>
+export function transact<Tx>(
+  call: Call,
+  store: Transactions<Tx>,
+  work: TransactionWork<Tx, Outcome | Undone>,
+  reconcile: ReconcileInTransaction | undefined,
+): Promise<Transacted | Undone>
+export function transact<Tx>(
+  call: Call,
+  store: Transactions<Tx>,
+  work: TransactionWork<Tx, Outcome | Undone>,
+  reconcile: ReconcileInTransaction | undefined,
+): Promise<Transacted | Undone> {
+  return goRounds<Executed | Undone>(call, (controls) => lead(call, store, work, reconcile, controls))
 }
 
 /**
@@ -81,14 +105,14 @@ export function transactStatement<Tx>(
   store: TransactionalStore<Tx>,
   statement: Statement,
 ): Promise<Transacted> {
-  return goRounds<Exclude<Transacted, NotRun>>(call, async (controls) => {
+  return goRounds<Executed>(call, async (controls) => {
     const once = await leadOnce(call, store, statement, controls)
     if (once !== undefined) return once
     const work = async (tx: Tx): Promise<Outcome> => {
       if (store.execute === undefined) throw new Error(`The store ${store.name} runs no statements.`)
       return { kind: 'value', value: await store.execute(tx, statement) }
     }
-    return await lead(call, store, work, undefined, controls)
+    return (await lead(call, store, work, undefined, controls)) as Exclude<Verdict, Undone>
   })
 }
 
@@ -98,7 +122,7 @@ async function leadOnce<Tx>(
   store: TransactionalStore<Tx>,
   statement: Statement,
   controls: FlightControls,
-): Promise<Verdict | undefined> {
+): Promise<Executed | undefined> {
   if (store.once === undefined || call.machinery.seal.encrypts) return undefined
   const claim = newClaim(call)
   const { retentionMs, tombstoneMs } = call.policy
@@ -106,7 +130,7 @@ async function leadOnce<Tx>(
   const end = await store.once({ statement, claim, retentionMs, tombstoneMs })
   const applied = await outcomeOnce(call, store, claim, end, startedAt)
   if (applied === undefined) return undefined
-  const verdict: Verdict = { kind: 'executed', outcome: applied }
+  const verdict: Executed = { kind: 'executed', outcome: applied }
   controls.begin({ kind: 'run', leaseLeftMs: () => call.policy.leaseMs })
   finish(call, controls, verdict, 1, startedAt)
   return verdict
@@ -134,12 +158,12 @@ async function outcomeOnce<Tx>(
   }
 }
 
-type Verdict = Exclude<Transacted, NotRun> | LeaderNotRun
+type Verdict = Executed | Undone | LeaderNotRun
 
 async function lead<Tx>(
   call: Call,
-  store: TransactionalStore<Tx>,
-  work: TransactionWork<Tx>,
+  store: Transactions<Tx>,
+  work: TransactionWork<Tx, Outcome | Undone>,
   reconcile: ReconcileInTransaction | undefined,
   controls: FlightControls,
 ): Promise<Verdict> {
@@ -158,7 +182,8 @@ async function lead<Tx>(
       report('claimed', () => ({ id: identity.id, operation: identity.operation, fence: end.fence }))
       controls.begin({ kind: 'run', leaseLeftMs: () => policy.leaseMs })
       const adopted = end.reconcile ? await reconcile?.() : undefined
-      const outcome = adopted ?? (await work(tx, end.fence))
+      const outcome = adopted ?? (await work(tx, end.fence, claim.token))
+      if (outcome.kind === 'undone') return { kind: 'roll-back', value: outcome, inUse: outcome.inUse }
       const kind = adopted === undefined ? 'executed' : 'replay'
       return { kind: 'commit', value: { kind, outcome }, settlement: completionOf(call, claim, outcome) }
     })
@@ -183,11 +208,14 @@ async function lead<Tx>(
 }
 
 function finish(call: Call, controls: FlightControls, end: Verdict, fence: number, startedAt: number): void {
+  const { id, operation } = call.identity
+  const durationMs = call.machinery.runtime.clock.monotonic() - startedAt
   if (end.kind === 'executed') {
-    const { id, operation } = call.identity
-    const durationMs = call.machinery.runtime.clock.monotonic() - startedAt
     report('completed', () => ({ id, operation, fence, durationMs }))
     controls.end({ kind: 'completed', outcome: end.outcome })
+  } else if (end.kind === 'undone') {
+    report('released', () => ({ id, operation, fence, durationMs }))
+    controls.end({ kind: 'open' })
   } else if (end.kind === 'replay') {
     // Also after a reconciliation or a refused commit, for which the flight had begun.
     controls.begin(end)
@@ -217,7 +245,7 @@ function changedInside(): NotAppliedError {
 
 async function inTransaction<Tx>(
   call: Call,
-  store: TransactionalStore<Tx>,
+  store: Transactions<Tx>,
   claim: Claim,
   work: (tx: Tx, records: RecordVerbs) => Promise<TransactionVerdict<Verdict>>,
 ): Promise<Verdict> {
@@ -245,7 +273,7 @@ async function inTransaction<Tx>(
  *
  * @throws NotAppliedError when the key is free after all; the handler has run, and is not run again within the call
  */
-async function lookAtWinner<Tx>(call: Call, store: TransactionalStore<Tx>, claim: Claim): Promise<Verdict> {
+async function lookAtWinner<Tx>(call: Call, store: Transactions<Tx>, claim: Claim): Promise<Verdict> {
   const { id, token, fingerprint } = claim
   const { now, replies } = await store.read([id])
   const record = replies[0]
@@ -278,7 +306,7 @@ async function lookAtWinner<Tx>(call: Call, store: TransactionalStore<Tx>, claim
  */
 async function resolveUnknownCommit<Tx>(
   call: Call,
-  store: TransactionalStore<Tx>,
+  store: Transactions<Tx>,
   lost: Lost,
 ): Promise<IdempotencyRecord | undefined> {
   const { runtime } = call.machinery

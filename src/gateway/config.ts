@@ -340,6 +340,9 @@ class ConfigReader {
 const engine: HttpEngine = {
   policy: (options) => resolvePolicy(options),
   begin: () => Promise.reject(new Error('A configuration runs nothing.')),
+  inTransactions: () => {
+    throw new Error('A service behind the gateway cannot take part in a transaction.')
+  },
   digest: () => '',
 }
 

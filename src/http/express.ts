@@ -5,10 +5,11 @@ import { warnUnprotected } from '../doctor/index.ts'
 import { mount } from './mount.ts'
 import { guardNode } from './node-guard.ts'
 import type { HttpEngine, IdempotentOptions } from './options.ts'
-import type { IdempotencyContext } from './protocol.ts'
+import type { IdempotencyContext, RegisteredContext } from './context.ts'
 
+export type { IdempotencyContext, RegisteredContext, TransactionContext } from './context.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export type { ProtocolAnswer } from './protocol.ts'
 export { sendAnswer } from './node-answer.ts'
 export { keepRawBody } from './node-request.ts'
 
@@ -16,8 +17,8 @@ declare global {
   // oxlint-disable-next-line typescript/no-namespace -- Express declares its request for merging this way.
   namespace Express {
     interface Request {
-      /** The attempt under which this request runs; absent where it is not protected. */
-      idempotency?: IdempotencyContext
+      /** The attempt under which this request runs; absent where it is not protected. `Register` types its `tx`. */
+      idempotency?: RegisteredContext
     }
   }
 }

@@ -14,10 +14,12 @@ import { invite, targetOf } from './node-request.ts'
 import { unprotectedLine } from './headers.ts'
 import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
 import { resolvePrincipal } from './principal.ts'
-import type { HttpGuard, IdempotencyContext, KeyRead, ProtocolAnswer } from './protocol.ts'
+import type { IdempotencyContext, RegisteredContext } from './context.ts'
+import type { HttpGuard, KeyRead, ProtocolAnswer } from './protocol.ts'
 
+export type { IdempotencyContext, RegisteredContext, TransactionContext } from './context.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export type { ProtocolAnswer } from './protocol.ts'
 
 /** The part of Fastify's request that is used. */
 export interface FastifyRequestLike {
@@ -60,8 +62,8 @@ export interface FastifyIdempotencyOptions extends IdempotentOptions<FastifyRequ
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The attempt under which this request runs; `null` where it is not protected. */
-    idempotency: IdempotencyContext | null
+    /** The attempt under which this request runs; `null` where it is not protected. `Register` types its `tx`. */
+    idempotency: RegisteredContext | null
   }
   interface FastifyContextConfig {
     /** Options of this route, or `false` for no protection. */

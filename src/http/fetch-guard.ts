@@ -69,6 +69,7 @@ export async function openFetch<Subject>(
 export function recordingOf(guard: HttpGuard, run: GuardedRun): BodyRecording {
   return {
     bytesMax: guard.options.responseBytesMax,
+    holds: guard.options.transaction,
     settle: (captured) => guard.finish(run, captured),
     abandon: async () => {
       await guard.abandon(run, 'unknown')

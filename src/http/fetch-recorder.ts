@@ -1,7 +1,7 @@
 /**
  * Records a fetch `Response`. A body of one piece is settled before the response is returned, so that another
  * answer can still take its place. A longer one streams: each piece passes when the next one is there, and the last
- * one after it is settled.
+ * one after it is settled. In transaction mode every body is read to its end and settled first.
  */
 import type { HeaderLine } from '../core/outcome.ts'
 import { unprotectedLine } from './headers.ts'

@@ -3,17 +3,18 @@ import { describeLayer } from '../openapi/protected-operation.ts'
 import { openFetch, recordingOf } from './fetch-guard.ts'
 import { markUnprotected, recordFetchResponse } from './fetch-recorder.ts'
 import { mount } from './mount.ts'
+import type { ContextOf, IdempotencyContext, TransactionOption } from './context.ts'
 import type { HttpEngine, IdempotentOptions } from './options.ts'
-import type { IdempotencyContext } from './protocol.ts'
 
+export type { IdempotencyContext, TransactionContext } from './context.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export type { ProtocolAnswer } from './protocol.ts'
 export { toFetchResponse as toResponse } from './fetch-recorder.ts'
 
 /** A handler that also gets its attempt, `undefined` where the request is not protected. */
-export type IdempotentHandler = (
+export type IdempotentHandler<Context = IdempotencyContext> = (
   request: Request,
-  idempotency: IdempotencyContext | undefined,
+  idempotency: Context | undefined,
 ) => Response | Promise<Response>
 
 /**
@@ -27,10 +28,10 @@ export type IdempotentHandler = (
  *     Response.json(await charge(await request.json()), { status: 201 })),
  * }
  */
-export function idempotent(
-  idem: HttpEngine,
-  options: IdempotentOptions<Request>,
-  handler: IdempotentHandler,
+export function idempotent<Tx = unknown, Transaction extends TransactionOption | undefined = undefined>(
+  idem: HttpEngine<Tx>,
+  options: IdempotentOptions<Request, Transaction>,
+  handler: IdempotentHandler<ContextOf<Tx, Transaction>>,
 ): (request: Request) => Promise<Response> {
   const { guard, principal, operation } = mount(idem, options)
   const layer = async (request: Request): Promise<Response> => {
@@ -43,7 +44,7 @@ export function idempotent(
     }
     let response: Response
     try {
-      response = await handler(opened.request, run)
+      response = await (handler as IdempotentHandler)(opened.request, run)
     } catch (error) {
       await guard.abandon(run, guard.threw(run))
       throw error

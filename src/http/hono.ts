@@ -5,10 +5,11 @@ import { recordFetchResponse } from './fetch-recorder.ts'
 import { unprotectedLine } from './headers.ts'
 import { mount } from './mount.ts'
 import type { HttpEngine, IdempotentOptions } from './options.ts'
-import type { IdempotencyContext } from './protocol.ts'
+import type { IdempotencyContext } from './context.ts'
 
+export type { IdempotencyContext, TransactionContext } from './context.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export type { ProtocolAnswer } from './protocol.ts'
 export { toFetchResponse as toResponse } from './fetch-recorder.ts'
 
 /** The part of Hono's context that is used. */

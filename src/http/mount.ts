@@ -17,10 +17,11 @@ export interface Mounted<Subject> {
  * @throws InvalidOptionError naming option, rule and value
  */
 export function mount<Subject>(idem: HttpEngine, options: IdempotentOptions<Subject>): Mounted<Subject> {
-  const { guard: guardOptions, policy, principal } = resolveOptions(idem, options)
-  const { methods, required, header, keyLimits, scope, statuses, marker, documentation } = guardOptions
+  const { engine, guard: guardOptions, policy, principal } = resolveOptions(idem, options)
+  const { methods, required, header, keyLimits, scope, statuses, marker, transaction, documentation } =
+    guardOptions
   return {
-    guard: createGuard(idem, guardOptions, policy),
+    guard: createGuard(engine, guardOptions, policy),
     principal,
     operation: {
       methods: [...methods],
@@ -34,6 +35,7 @@ export function mount<Subject>(idem: HttpEngine, options: IdempotentOptions<Subj
       tombstoneMs: policy.tombstoneMs,
       statuses,
       marker,
+      transaction,
       documentation,
     },
   }

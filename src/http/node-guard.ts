@@ -67,6 +67,7 @@ export async function openNode<Request extends NodeRequest>(
 export function recordNode(guard: HttpGuard, run: GuardedRun, response: NodeResponse): void {
   recordResponse(response, {
     bytesMax: guard.options.responseBytesMax,
+    holds: guard.options.transaction,
     settle: (captured) => guard.finish(run, captured),
     abandon: () => {
       guard.abandon(run, 'unknown').catch(() => {})

@@ -3,7 +3,8 @@
  *
  * open     nothing is written; headers may change
  * headed   the head is fixed. Pieces pass to the client as they come, but the last one known is held back: with a
- *          Content-Length the client would take it for the end of the answer
+ *          Content-Length the client would take it for the end of the answer. In transaction mode all is held back,
+ *          head and pieces, since only the commit makes the answer true; what cannot be held is ended at once
  * ended    the handler has ended the response; the record is being written; the held piece waits
  * passing  settled, given up or let go: everything goes through to Node
  *
@@ -18,6 +19,8 @@ import type { CapturedAnswer, ProtocolAnswer } from './protocol.ts'
 
 export interface Recording {
   readonly bytesMax: number
+  /** Nothing leaves before it is settled; `settle` refuses what is omitted. Default `false`. */
+  readonly holds?: boolean | undefined
   /** Settles what was captured. An answer: send it instead. */
   settle(captured: CapturedAnswer): Promise<ProtocolAnswer | undefined>
   /** The client has left and the handler, which had begun its answer, goes on with it no more. */
@@ -103,6 +106,9 @@ class NodeRecorder implements StartedRecording {
   #omitted = false
   #streamed = false
   #held: Uint8Array | undefined
+  /** Pieces before the held one, in transaction mode. */
+  #early: Uint8Array[] = []
+  #flushed = false
   #clientLeft = false
   #begun = false
   #writes = 0
@@ -220,6 +226,7 @@ class NodeRecorder implements StartedRecording {
     if (reason !== undefined) (this.#response as { statusMessage: string }).statusMessage = reason
     this.#setFields(fields as OutgoingHttpHeaders | unknown[] | undefined)
     this.#fixHead()
+    this.#refuseUnheld()
     return this.#response
   }
 
@@ -254,6 +261,14 @@ class NodeRecorder implements StartedRecording {
     this.#phase = 'headed'
   }
 
+  /** What cannot be held may have no end: the answer ends here, and what is written later is lost. */
+  #refuseUnheld(): boolean {
+    if (!this.#recording.holds || !this.#omitted) return false
+    this.#phase = 'ended'
+    void this.#settle(undefined, undefined, undefined)
+    return true
+  }
+
   #write(chunk: Chunk, rest: unknown[]): boolean {
     const [encoding, callback] = writeArguments(rest)
     if (this.#phase === 'ended') {
@@ -262,7 +277,7 @@ class NodeRecorder implements StartedRecording {
     }
     if (this.#phase === 'open') this.#fixHead()
     const given = asOctets(chunk, encoding)
-    if (this.#streamed && !this.#clientLeft) {
+    if (this.#streamed && !this.#clientLeft && !this.#recording.holds) {
       return this.#pass(() => this.#original.write.call(this.#writable, given, callback))
     }
     // A writer that waits for its callback before it writes on would wait for ever: the piece is held until then.
@@ -272,11 +287,16 @@ class NodeRecorder implements StartedRecording {
     const octets = typeof chunk === 'string' ? given : Uint8Array.from(given)
     this.#keep(octets)
     this.#writes++
+    if (this.#refuseUnheld()) return false
     // Nobody reads any more, and what waits for a drain would wait for ever; the record still wants the whole answer.
     if (this.#clientLeft) return true
     const before = this.#held
     this.#held = octets
     if (before === undefined) return true
+    if (this.#recording.holds) {
+      this.#early.push(before)
+      return true
+    }
     return this.#pass(() => this.#original.write.call(this.#writable, before))
   }
 
@@ -290,7 +310,8 @@ class NodeRecorder implements StartedRecording {
   #flushHeaders(): void {
     if (this.#phase === 'ended') return
     if (this.#phase === 'open') this.#fixHead()
-    this.#pass(() => this.#original.flushHeaders.call(this.#writable))
+    if (!this.#recording.holds) this.#pass(() => this.#original.flushHeaders.call(this.#writable))
+    else if (!this.#refuseUnheld()) this.#flushed = true
   }
 
   #end(given: unknown[]): unknown {
@@ -341,7 +362,9 @@ class NodeRecorder implements StartedRecording {
     callback: Callback | undefined,
   ): void {
     const held = this.#held
-    const { write, end } = this.#original
+    const { write, end, flushHeaders } = this.#original
+    if (this.#flushed) flushHeaders.call(this.#writable)
+    if (!this.#clientLeft) for (const piece of this.#early) write.call(this.#writable, piece)
     if (last === undefined) {
       end.call(this.#writable, held, callback)
       return

@@ -3,19 +3,21 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describeLayer } from '../openapi/protected-operation.ts'
 import { mount } from './mount.ts'
 import { guardNode } from './node-guard.ts'
+import type { ContextOf, IdempotencyContext, TransactionOption } from './context.ts'
 import type { HttpEngine, IdempotentOptions } from './options.ts'
-import type { GuardedRun, HttpGuard, IdempotencyContext } from './protocol.ts'
+import type { GuardedRun, HttpGuard } from './protocol.ts'
 
+export type { IdempotencyContext, TransactionContext } from './context.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export type { ProtocolAnswer } from './protocol.ts'
 export { sendAnswer } from './node-answer.ts'
 export { keepRawBody } from './node-request.ts'
 
 /** A listener that also gets its attempt, `undefined` where the request is not protected. */
-export type IdempotentListener<Request, Response> = (
+export type IdempotentListener<Request, Response, Context = IdempotencyContext> = (
   request: Request,
   response: Response,
-  idempotency: IdempotencyContext | undefined,
+  idempotency: Context | undefined,
 ) => unknown
 
 /**
@@ -31,15 +33,17 @@ export type IdempotentListener<Request, Response> = (
 export function idempotent<
   Request extends IncomingMessage = IncomingMessage,
   Response extends ServerResponse = ServerResponse,
+  Tx = unknown,
+  Transaction extends TransactionOption | undefined = undefined,
 >(
-  idem: HttpEngine,
-  options: IdempotentOptions<Request>,
-  listener: IdempotentListener<Request, Response>,
+  idem: HttpEngine<Tx>,
+  options: IdempotentOptions<Request, Transaction>,
+  listener: IdempotentListener<Request, Response, ContextOf<Tx, Transaction>>,
 ): (request: Request, response: Response) => void {
   const { guard, principal, operation } = mount(idem, options)
   const layer = (request: Request, response: Response): void => {
     const run = (context: GuardedRun | undefined): void => {
-      void callListener(guard, request, response, context, listener)
+      void callListener(guard, request, response, context, listener as IdempotentListener<Request, Response>)
     }
     guardNode(guard, principal, request, response, run).catch(() => failed(response))
   }

@@ -4,11 +4,13 @@ import type { BodyComparison } from '../core/fingerprint.ts'
 import type { KeySyntax } from '../core/key.ts'
 import { refuseUnknownOptions } from '../core/options.ts'
 import type { Idempotency } from '../engine/idempotency.ts'
+import type { OwnTransactions } from '../engine/own-transactions.ts'
 import { type Policy, type PolicyOptions, policyOptionNames } from '../engine/policy.ts'
+import type { TransactionOption } from './context.ts'
 import { errorsPage } from './problem.ts'
 
-/** The part of an instance that HTTP needs; any `Idempotency` fits. */
-export type HttpEngine = Pick<Idempotency, 'begin' | 'digest' | 'policy'>
+/** The part of an instance that HTTP needs; any `Idempotency` fits. `Tx` is its store's transaction handle. */
+export type HttpEngine<Tx = unknown> = Pick<Idempotency<Tx>, 'begin' | 'digest' | 'policy' | 'inTransactions'>
 
 /** What an answer leaves behind: its outcome, nothing (the next attempt runs), or an unknown outcome. */
 export type ResultVerdict = 'keep' | 'release' | 'unknown'
@@ -29,7 +31,10 @@ export type Preset = 'default' | 'money' | 'ietf' | 'stripe'
 
 type Awaitable<Value> = Value | Promise<Value>
 
-export interface IdempotentOptions<Request> extends PolicyOptions {
+export interface IdempotentOptions<
+  Request,
+  Transaction extends TransactionOption | undefined = TransactionOption | undefined,
+> extends PolicyOptions {
   /**
    * Who asks: a function of the request that returns a tenant or user id, or `'anonymous'` written out for a
    * scope that all callers share. Nobody logged in (`undefined` or `null`) is answered 401; anything else that is
@@ -62,7 +67,10 @@ export interface IdempotentOptions<Request> extends PolicyOptions {
   readonly bodyCompare?: BodyComparison
   /** Largest request body, in bytes. Default 1 MiB. */
   readonly requestBytesMax?: number
-  /** Largest answer that is stored, in bytes; of a larger one the head is kept. Default 1 MiB. */
+  /**
+   * Largest answer that is stored, in bytes. Of a larger one the head is kept; in transaction mode it is refused,
+   * and its request rolled back. Default 1 MiB.
+   */
   readonly responseBytesMax?: number
   readonly statuses?: Partial<ProblemStatuses>
   /** Name of the field that marks a replay, or `false` for none. Default `'Idempotent-Replayed'`. */
@@ -74,6 +82,12 @@ export interface IdempotentOptions<Request> extends PolicyOptions {
    * `Idempotency-Unprotected` and reported as the event `unprotected`. Never with `required`.
    */
   readonly onStoreError?: 'refuse' | 'run'
+  /**
+   * Transaction mode: the handler gets a transaction as `idempotency.tx`, what it writes through that commits
+   * together with the record, and its answer leaves only after the commit. `true`: the store opens the transaction.
+   * Or what opens your own: `drizzleTransactions(db)` and its like. Default `false`: the handler runs under a lease.
+   */
+  readonly transaction?: Transaction
   /** Page whose `#<code>` anchors explain the errors. Default: the errors page of this package. */
   readonly documentation?: string
 }
@@ -94,6 +108,8 @@ export interface GuardOptions {
   readonly marker: string | false
   readonly result: (status: number) => ResultVerdict
   readonly onStoreError: 'refuse' | 'run'
+  /** Nothing of an answer may leave before its attempt is settled: that commits the transaction. */
+  readonly transaction: boolean
   readonly documentation: string
 }
 
@@ -128,6 +144,7 @@ export const defaultGuardOptions: GuardOptions = {
   marker: 'Idempotent-Replayed',
   result: resultRule('release'),
   onStoreError: 'refuse',
+  transaction: false,
   documentation: errorsPage,
 }
 
@@ -160,6 +177,7 @@ const optionNames = [
   'marker',
   'result',
   'onStoreError',
+  'transaction',
   'documentation',
   ...policyOptionNames,
 ]
@@ -176,6 +194,8 @@ const fieldName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/
 
 /** Checked options, with the policy that they and the instance make. */
 export interface ResolvedOptions<Request> {
+  /** Begins attempts: under a lease, or in a transaction. */
+  readonly engine: Pick<HttpEngine, 'begin' | 'digest'>
   readonly guard: GuardOptions
   readonly policy: Policy
   readonly principal: IdempotentOptions<Request>['principal']
@@ -201,8 +221,10 @@ export function resolveOptions<Request>(
   }
   const preset =
     presets[choice('preset', options.preset, ['default', 'money', 'ietf', 'stripe']) ?? 'default']
+  const guard = guardOf(options, preset.guard)
   return {
-    guard: guardOf(options, preset.guard),
+    engine: engineOf(engine, options.transaction, guard),
+    guard,
     policy: policyOf(engine, options, preset.policy),
     principal,
   }
@@ -218,6 +240,7 @@ function guardOf<Request>(options: IdempotentOptions<Request>, preset: Partial<G
   return {
     required,
     onStoreError,
+    transaction: options.transaction !== undefined && options.transaction !== false,
     methods: methodsOf(options.methods) ?? base.methods,
     scope: choice('scope', options.scope, ['principal', 'endpoint']) ?? base.scope,
     header: (field('header', options.header) ?? base.header).toLowerCase(),
@@ -233,6 +256,36 @@ function guardOf<Request>(options: IdempotentOptions<Request>, preset: Partial<G
     result: resultOf(options.result) ?? base.result,
     documentation: pageOf(options.documentation) ?? base.documentation,
   }
+}
+
+/** @throws InvalidOptionError also where the store joins no transaction */
+function engineOf(
+  engine: HttpEngine,
+  transaction: TransactionOption | undefined,
+  { onStoreError, result }: GuardOptions,
+): Pick<HttpEngine, 'begin' | 'digest'> {
+  if (transaction === undefined || transaction === false) return engine
+  if (onStoreError === 'run') {
+    throw new InvalidOptionError('onStoreError', "must not be 'run' with transaction: there would be none")
+  }
+  // A handler that threw half way is answered 500 by its framework.
+  if (result(500) === 'keep') {
+    throw new InvalidOptionError(
+      'result',
+      'must not keep a 500 with transaction: half of an effect would commit',
+    )
+  }
+  const own = transaction === true ? undefined : ownOf(transaction)
+  const { begin } = own === undefined ? engine.inTransactions() : engine.inTransactions(own)
+  return { begin, digest: engine.digest }
+}
+
+function ownOf(transaction: OwnTransactions<unknown>): OwnTransactions<unknown> {
+  if (typeof transaction?.transaction === 'function' && typeof transaction.join === 'function')
+    return transaction
+  const rule =
+    'must be true, false, or an object with the functions transaction and join, as drizzleTransactions(db) makes'
+  throw new InvalidOptionError('transaction', rule, transaction)
 }
 
 function policyOf<Request>(

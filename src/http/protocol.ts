@@ -12,13 +12,15 @@ import { parseKeyLines } from '../core/key.ts'
 import type { HeaderLine, Outcome, ResponseOutcome } from '../core/outcome.ts'
 import type { Fingerprint } from '../core/record.ts'
 import { checkPrincipal } from '../core/scope.ts'
-import type { Attempt, NotRun, Settled } from '../engine/attempt.ts'
+import type { Attempt, NotRun, Settled, TransactionAttempt } from '../engine/attempt.ts'
 import { report } from '../engine/events.ts'
 import type { Policy } from '../engine/policy.ts'
+import type { IdempotencyContext } from './context.ts'
 import { replayHeaders, storedHeaders } from './headers.ts'
 import type { GuardOptions, HttpEngine, ResultVerdict } from './options.ts'
 import { problemDocument, type ProtocolAnswer } from './problem.ts'
 
+export type { IdempotencyContext } from './context.ts'
 export type { ProtocolAnswer } from './problem.ts'
 
 /** What a handler answered, or what is known of it. */
@@ -59,23 +61,6 @@ export type Opened =
   | { readonly kind: 'run'; readonly run: GuardedRun }
   | { readonly kind: 'unprotected' }
   | { readonly kind: 'answer'; readonly answer: ProtocolAnswer }
-
-/** What a handler sees of its attempt. */
-export interface IdempotencyContext {
-  readonly key: string
-  /** Integer, +1 at every change of holder. */
-  readonly fence: number
-  /** Aborted when the lease is lost: the answer would be thrown away. */
-  readonly signal: AbortSignal
-  /** A stable key for a call to another system, equal for every attempt of this key. */
-  downstreamKey(name: string): string
-  /** The answer is the outcome, whatever its status. */
-  keep(): void
-  /** Nothing took effect: the next attempt runs, whatever the status. */
-  release(): void
-  /** The effect may have happened: `onUnknown` decides what comes next. */
-  unknown(): void
-}
 
 /** A running request, until its answer is settled. */
 export class GuardedRun implements IdempotencyContext {
@@ -118,6 +103,13 @@ export class GuardedRun implements IdempotencyContext {
   }
 }
 
+/** One that runs in a transaction. */
+class TransactionRun extends GuardedRun {
+  get tx(): unknown {
+    return (this.attempt as TransactionAttempt<unknown>).tx
+  }
+}
+
 export interface HttpGuard {
   readonly options: GuardOptions
   /** Reads the key from the field's lines, one string for each line. */
@@ -152,6 +144,8 @@ export type ProblemCode =
   | 'outcome-not-stored'
   | 'outcome-unreadable'
   | 'outcome-unstorable'
+  | 'outcome-undone'
+  | 'not-applied'
   | 'store-unavailable'
   | 'closed'
 
@@ -232,6 +226,18 @@ const problemTable: Readonly<Record<ProblemCode, ProblemRow>> = {
     title: 'Outcome not stored',
     detail: 'The request took effect, but its answer could not be stored. It is not run again.',
   },
+  'outcome-undone': {
+    status: 500,
+    title: 'Answer not storable',
+    detail: 'The answer cannot be stored, so the request was rolled back. Nothing was applied.',
+  },
+  'not-applied': {
+    status: 503,
+    title: 'Not applied',
+    detail:
+      'The transaction of the request did not commit. Nothing was applied. Send it again, with the same key.',
+    retryAfterS: 1,
+  },
   'store-unavailable': {
     status: 503,
     title: 'Store unavailable',
@@ -249,6 +255,7 @@ const problemTable: Readonly<Record<ProblemCode, ProblemRow>> = {
 /** Two situations with one code: the documentation explains both under it. */
 const publicCodes: Partial<Record<ProblemCode, string>> = {
   'outcome-not-stored': 'outcome-unknown',
+  'outcome-undone': 'outcome-unstorable',
   'principal-missing': 'principal-invalid',
 }
 
@@ -256,7 +263,12 @@ const noOctets = new Uint8Array(0)
 const operationCharactersMax = 255
 
 /** Builds the guard that an adapter puts in front of a handler. */
-export function createGuard(engine: HttpEngine, options: GuardOptions, policy: Policy): HttpGuard {
+export function createGuard(
+  engine: Pick<HttpEngine, 'begin' | 'digest'>,
+  options: GuardOptions,
+  policy: Policy,
+): HttpGuard {
+  const Run = options.transaction ? TransactionRun : GuardedRun
   const problem = (code: ProblemCode, detail?: string, retryAfterMs?: number): ProtocolAnswer =>
     problemAnswer(options, code, detail, retryAfterMs)
 
@@ -295,7 +307,7 @@ export function createGuard(engine: HttpEngine, options: GuardOptions, policy: P
           fingerprint,
           policy,
         })
-        if (begun.kind === 'run') return { kind: 'run', run: new GuardedRun(key, begun.attempt) }
+        if (begun.kind === 'run') return { kind: 'run', run: new Run(key, begun.attempt) }
         return { kind: 'answer', answer: answerOf(options, begun) }
       } catch (error) {
         if (isIdempotencyError(error, 'store-unavailable') && options.onStoreError === 'run') {
@@ -307,9 +319,14 @@ export function createGuard(engine: HttpEngine, options: GuardOptions, policy: P
     },
 
     async finish(run, captured): Promise<ProtocolAnswer | undefined> {
+      if (options.transaction && captured.body === 'omitted') {
+        const failed = await settle(options, () => run.attempt.unknown())
+        return failed ?? problem('outcome-undone', unheldAnswer)
+      }
       const verdict = run.verdict ?? options.result(captured.status)
       return await settle(options, () => {
-        if (verdict === 'release') return run.attempt.release()
+        // What took effect in a transaction is rolled back, so that nothing of it is unknown.
+        if (verdict === 'release' || (options.transaction && verdict !== 'keep')) return run.attempt.release()
         if (verdict === 'unknown') return run.attempt.unknown()
         const { status, body } = captured
         return run.attempt.complete({
@@ -334,6 +351,8 @@ export function createGuard(engine: HttpEngine, options: GuardOptions, policy: P
   }
 }
 
+const unheldAnswer =
+  'An event stream, or an answer over responseBytesMax, cannot be held back until its transaction commits. Nothing was applied.'
 const unsupportedBody = 'The body holds more than can be compared.'
 
 async function settle(
@@ -349,7 +368,7 @@ async function settle(
 }
 
 function fingerprintOf(
-  engine: HttpEngine,
+  engine: Pick<HttpEngine, 'digest'>,
   options: GuardOptions,
   request: GuardedRequest,
 ): Fingerprint | undefined {
@@ -408,12 +427,16 @@ function errorAnswer(options: GuardOptions, error: unknown): ProtocolAnswer {
     case 'store-unavailable':
     case 'outcome-unreadable':
     case 'principal-invalid':
+    case 'not-applied':
     case 'closed':
       return problemAnswer(options, error.code)
     case 'outcome-unknown': {
       const { settled } = error as { settled?: boolean }
       return problemAnswer(options, settled === true ? 'outcome-unknown' : 'outcome-not-stored')
     }
+    // Only a transaction fails so: elsewhere the record says that the answer could not be stored.
+    case 'outcome-unstorable':
+      return problemAnswer(options, 'outcome-undone')
     default:
       throw error
   }

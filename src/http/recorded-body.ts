@@ -1,6 +1,7 @@
 /**
  * The body of an answer that comes in pieces, kept on the way. The last known piece waits until the record is
- * stored: with a Content-Length the client would take it for the end of the answer.
+ * stored: with a Content-Length the client would take it for the end of the answer. In transaction mode all of them
+ * wait, since only the commit makes the answer true.
  */
 import { joinPieces } from './fetch-request.ts'
 import type { CapturedAnswer, ProtocolAnswer } from './protocol.ts'
@@ -8,6 +9,8 @@ import type { CapturedAnswer, ProtocolAnswer } from './protocol.ts'
 /** How the answer to a run is recorded. */
 export interface BodyRecording {
   readonly bytesMax: number
+  /** Nothing leaves before it is settled; `settle` refuses what is omitted. Default `false`. */
+  readonly holds?: boolean | undefined
   /** Settles what was captured. An answer: send it instead. */
   settle(captured: CapturedAnswer): Promise<ProtocolAnswer | undefined>
   /** The answer broke off: nobody knows how far its handler came. */
@@ -54,6 +57,7 @@ export class RecordedBody {
    * @throws what the source fails with
    */
   async open(): Promise<OpenedBody> {
+    if (this.#recording.holds === true) return await this.#whole()
     if (this.#isEventStream) return { kind: 'pieces', pieces: this.#leaving(undefined, undefined) }
     const first = await this.#next()
     const second = first === undefined ? undefined : await this.#next()
@@ -62,6 +66,16 @@ export class RecordedBody {
     return instead === undefined
       ? { kind: 'whole', octets: first ?? new Uint8Array(0) }
       : { kind: 'instead', answer: instead }
+  }
+
+  /** The whole body, settled. One that cannot be held may have no end, and is cut off. */
+  async #whole(): Promise<OpenedBody> {
+    while (!this.#isOmitted && (await this.#next()) !== undefined);
+    const body = this.#body()
+    if (body === 'omitted') this.#source.cancel().catch(() => {})
+    const instead = await this.#settle()
+    if (instead !== undefined) return { kind: 'instead', answer: instead }
+    return { kind: 'whole', octets: body === 'omitted' ? new Uint8Array(0) : body }
   }
 
   /**
@@ -123,9 +137,15 @@ export class RecordedBody {
 
   #settle(): Promise<ProtocolAnswer | undefined> {
     this.#isOver = true
-    const omitted = this.#isEventStream || this.#bytes > this.#recording.bytesMax
-    const body = omitted ? 'omitted' : joinPieces(this.#pieces, this.#bytes)
-    return this.#recording.settle({ ...this.#head, body })
+    return this.#recording.settle({ ...this.#head, body: this.#body() })
+  }
+
+  get #isOmitted(): boolean {
+    return this.#isEventStream || this.#bytes > this.#recording.bytesMax
+  }
+
+  #body(): Uint8Array | 'omitted' {
+    return this.#isOmitted ? 'omitted' : joinPieces(this.#pieces, this.#bytes)
   }
 
   #abandon(): Promise<void> {

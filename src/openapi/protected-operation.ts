@@ -25,6 +25,8 @@ export interface ProtectedOperation {
   }
   /** Name of the field that marks a replay, or `false` for none. */
   readonly marker: string | false
+  /** Effect and record commit together, and the answer leaves only after that. */
+  readonly transaction: boolean
   /** Page whose `#<code>` anchors explain the errors. */
   readonly documentation: string
 }

@@ -30,6 +30,7 @@ const guarding: ProtectedOperation = {
   keyLengthMin: 1,
   keyLengthMax: 255,
   scope: 'principal',
+  transaction: false,
   anonymous: false,
   retentionMs: 1,
   tombstoneMs: 0,

@@ -75,6 +75,10 @@ async function runWork<Tx, Value>(
   const records = transactionVerbs({ statements, run, server, held, isOwn: true })
   try {
     const verdict = await work(session.tx, records)
+    if (verdict.kind === 'roll-back' && verdict.inUse === true) {
+      isOver = true
+      return { kind: 'rolled-back', value: verdict.value }
+    }
     // Where every claim lost, no handler has run, and nothing can have ended the transaction.
     const hasLost = held.claims > 0 && held.last === undefined
     if (verdict.kind === 'commit' || !hasLost) await checkWitness(session, statements, held)

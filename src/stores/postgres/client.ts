@@ -203,13 +203,14 @@ export function postgresJsClient<Reserved extends PostgresJsReserved>(
       }
       const reserved = await sql.reserve()
       let isLost = false
+      let isGivenUp = false
       const onexecute = (connection: { onclose?: unknown }): boolean => {
         connection.onclose = () => {
           isLost = true
         }
         return true
       }
-      const tx = untilLost(reserved, () => isLost)
+      const tx = untilLost(reserved, () => isLost || isGivenUp)
       return {
         tx,
         connection: undefined,
@@ -217,9 +218,18 @@ export function postgresJsClient<Reserved extends PostgresJsReserved>(
         async script(text): Promise<readonly ScriptResult[]> {
           return scriptResults(await answer(tx.unsafe(text, [], { onexecute })))
         },
-        // postgres.js takes a broken connection back itself and gives no way to destroy a sound one.
-        release(): void {
-          if (!isLost) reserved.release()
+        // postgres.js takes a broken connection back itself and gives no way to destroy a sound one: its handle is
+        // cut off, and it goes back outside of any transaction.
+        release(destroy): void {
+          isGivenUp = destroy
+          const giveBack = (): void => {
+            if (!isLost) reserved.release()
+          }
+          if (destroy && !isLost) {
+            answer(reserved.unsafe('ROLLBACK', [], { onexecute })).then(giveBack, giveBack)
+          } else {
+            giveBack()
+          }
         },
       }
     },
@@ -232,7 +242,9 @@ export function postgresJsClient<Reserved extends PostgresJsReserved>(
  */
 function untilLost<Reserved extends PostgresJsReserved>(reserved: Reserved, isLost: () => boolean): Reserved {
   const refuse = (): Promise<never> => {
-    const refused = Promise.reject(new Error('The connection of this transaction was lost.'))
+    const refused = Promise.reject(
+      new Error('This transaction is over: its connection was lost or given up.'),
+    )
     refused.catch(ignore)
     return refused
   }
@@ -315,7 +327,10 @@ export function pgliteClient<Tx extends PgliteTransaction>(db: PgliteDatabase<Tx
             command: undefined,
           }))
         },
-        release: () => over.resolve(),
+        release(destroy): void {
+          if (destroy) over.reject(new Error('This transaction was given up.'))
+          else over.resolve()
+        },
       }
     },
   }

@@ -87,7 +87,8 @@ export async function runTransaction<Tx, Value>(
     }
     ended = true
     if (verdict.kind === 'roll-back') {
-      sound = await rollBack(session)
+      // No ROLLBACK for a handle in use: a statement behind it would commit by itself.
+      if (verdict.inUse !== true) sound = await rollBack(session)
       return { kind: 'rolled-back', value: verdict.value }
     }
     const end = await commit(host, session, verdict.value, verdict.settlement, opened)

@@ -86,6 +86,10 @@ export class Transactions {
     } finally {
       ended = true
     }
+    if (verdict.kind === 'roll-back' && verdict.inUse === true) {
+      closeQuietly(db)
+      return { kind: 'rolled-back', value: verdict.value }
+    }
     if (hasTransaction(db) === false) throw endedByHand()
     if (refused) {
       rollBack(db)
