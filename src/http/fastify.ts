@@ -7,6 +7,7 @@ import { InvalidOptionError } from '../core/errors.ts'
 import { warnUnprotected } from '../doctor/index.ts'
 import { fastifyLayers } from '../doctor/mounted-routes.ts'
 import { describeLayer } from '../openapi/protected-operation.ts'
+import { createRouteDocumenter, type DocumentedRoute, type RouteDocumenter } from './fastify/document.ts'
 import { mount } from './mount.ts'
 import { readNodeKey, recordNode } from './node-guard.ts'
 import { isRecorded } from './node-recorder.ts'
@@ -39,9 +40,7 @@ export interface FastifyReplyLike {
   hijack(): unknown
 }
 
-interface RouteOptionsLike {
-  readonly url: string
-  readonly method: string | readonly string[]
+interface RouteOptionsLike extends DocumentedRoute {
   config?: { idempotency?: RouteConfig }
   preParsing?: unknown
   preHandler?: unknown
@@ -49,8 +48,8 @@ interface RouteOptionsLike {
 
 interface FastifyLike {
   decorateRequest(name: string, value: null): unknown
-  addHook(name: 'onRoute', hook: (route: RouteOptionsLike) => void): unknown
-  addHook(name: 'onReady', hook: () => Promise<void>): unknown
+  addHook(name: 'onRoute', hook: (this: object, route: RouteOptionsLike) => void): unknown
+  addHook(name: 'onReady', hook: (done: () => void) => void): unknown
 }
 
 /** In a route's `config.idempotency`: other options for this route, or `false` for no protection. */
@@ -73,7 +72,8 @@ declare module 'fastify' {
 
 /**
  * A plugin that guards the routes which are registered after it, by their method. The decision is taken last
- * before the handler, after authentication in earlier hooks.
+ * before the handler, after authentication in earlier hooks. Documents of `@fastify/swagger`, registered before or
+ * after, tell of the guarded routes by themselves.
  *
  * @throws InvalidOptionError at registration, also for a route's own options
  * @example
@@ -93,8 +93,19 @@ export function idempotency(
     fastify.decorateRequest('idempotency', null)
     const layers = new Map<string, unknown>()
     Object.defineProperty(fastify, fastifyLayers, { value: layers, configurable: true })
-    fastify.addHook('onRoute', (route) => guardRoute(idem, defaults, route, layers))
-    fastify.addHook('onReady', async () => warnUnprotected(fastify))
+    const documenter = createRouteDocumenter()
+    const instances = new Set<object>([fastify])
+    fastify.addHook('onRoute', function (route) {
+      guardRoute(idem, defaults, route, { documenter, layers })
+      instances.add(this)
+      documenter.attach(this)
+    })
+    // A document may be registered after the last route, in any scope.
+    fastify.addHook('onReady', (ready) => {
+      for (const instance of instances) documenter.attach(instance)
+      warnUnprotected(fastify)
+      ready()
+    })
     done()
   } catch (error) {
     done(error as Error)
@@ -112,7 +123,7 @@ function guardRoute(
   idem: HttpEngine,
   defaults: IdempotentOptions<FastifyRequestLike>,
   route: RouteOptionsLike,
-  layers: Map<string, unknown>,
+  { documenter, layers }: { readonly documenter: RouteDocumenter; readonly layers: Map<string, unknown> },
 ): void {
   const own = route.config?.idempotency
   const methods = typeof route.method === 'string' ? [route.method] : route.method
@@ -156,6 +167,7 @@ function guardRoute(
   const layer = describeLayer(preHandler, operation)
   route.preHandler = appended(route.preHandler, layer)
   keep(layer)
+  documenter.add(route, operation)
 }
 
 /** Passes a request that a layer around Fastify guards already. */

@@ -11,6 +11,7 @@ export type { IdempotencyContext, TransactionContext } from './context.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
 export type { ProtocolAnswer } from './protocol.ts'
 export { toFetchResponse as toResponse } from './fetch-recorder.ts'
+export { protectedRoutes, type RoutedApp } from './hono/routes.ts'
 
 /** The part of Hono's context that is used. */
 export interface HonoContext {

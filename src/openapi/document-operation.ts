@@ -1,5 +1,6 @@
 /** One operation of a document, told what its layer does; what its author wrote stays as it is. */
 import { isObject, isSame, type JsonObject, listAt, objectAt, withMember } from './json.ts'
+import { isReferenceToKey } from './key-use.ts'
 import type { ProtectedOperation } from './protected-operation.ts'
 import { resolve } from './references.ts'
 import {
@@ -75,9 +76,10 @@ export function documentedOperation(
   return isSame(own, extension) ? told : withMember(told, extensionName, extension)
 }
 
-/** Whether a parameter, or what it refers to, is the header of this name. */
+/** Whether a parameter, or what it refers to, is the header of this name. Of what is outside, its name must do. */
 export function isHeaderNamed(document: JsonObject | undefined, parameter: unknown, name: string): boolean {
   const resolved = resolve(document, parameter)
+  if (resolved.kind === 'external') return isReferenceToKey(resolved.reference)
   if (resolved.kind !== 'value' || !isObject(resolved.value)) return false
   const { in: where, name: given } = resolved.value
   return where === 'header' && typeof given === 'string' && given.toLowerCase() === name.toLowerCase()

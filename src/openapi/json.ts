@@ -29,6 +29,11 @@ export function withMember(parent: JsonObject, name: string, value: unknown): Js
   return made
 }
 
+/** The object without one member. */
+export function withoutMember(parent: JsonObject, name: string): JsonObject {
+  return Object.fromEntries(Object.entries(parent).filter(([own]) => own !== name))
+}
+
 /** Whether two values say the same, whatever the order of their members. */
 export function isSame(one: unknown, other: unknown): boolean {
   if (Object.is(one, other)) return true
