@@ -103,6 +103,7 @@ function protectionFrom(options: PatchOptions): ProtectedOperation {
     keyLengthMax,
     scope,
     anonymous: false,
+    transaction: false,
     retentionMs: toMilliseconds('retention', retention, { min: 1 }),
     tombstoneMs: toMilliseconds('tombstone', tombstone),
     statuses: { mismatch, inProgress, unknown: 409, expired: 422 },
