@@ -10,7 +10,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   doctor: ['core', 'engine', 'openapi'],
   http: ['core', 'engine', 'doctor', 'openapi'],
   openapi: ['core'],
-  lambda: ['core', 'engine', 'http'],
+  lambda: ['core', 'engine', 'http', 'openapi'],
   rpc: ['core', 'engine'],
   tools: ['core', 'engine'],
   webhooks: ['core', 'engine', 'http'],

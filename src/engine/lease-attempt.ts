@@ -61,7 +61,8 @@ export class LeaseAttempt implements Attempt, Held {
     this.#afterLoss = given.afterLoss
     this.#flight = given.flight
     this.#startedAt = given.machinery.runtime.clock.monotonic()
-    this.renewUntil = this.#startedAt + given.policy.timeoutMs
+    // From the claim on, as the lease: one that covers the handler's whole time is then never renewed.
+    this.renewUntil = given.deadline - this.leaseMs + given.policy.timeoutMs
     this.#kept = given.machinery.keeper.keep(this)
   }
 

@@ -3,8 +3,11 @@
  *
  * Holders with one lease length share a lane, a queue in the order of their next renewal, so that a holder
  * that ends early (nearly all do) costs one insertion and one removal and no timer.
+ *
+ * A lease that lasts until its handler's time is over is never renewed: one timer ends it. Where every call has a
+ * lease length of its own, as in AWS Lambda, that also leaves no lane behind.
  */
-import type { Clock, Timers } from '../core/runtime.ts'
+import type { Cancel, Clock, Timers } from '../core/runtime.ts'
 import type { Coalescer } from './coalescer.ts'
 import { DueQueue, type Queued } from './due-queue.ts'
 import type { RecordId } from '../core/record.ts'
@@ -28,8 +31,8 @@ interface Lane {
   armed: boolean
 }
 
-/** A holder whose lease is renewed. */
-export type Kept = Queued<Held>
+/** A holder whose lease is renewed, or what cancels the timer of one whose lease is not. */
+export type Kept = Queued<Held> | Cancel
 
 export interface LeaseKeeper {
   keep(held: Held): Kept
@@ -69,7 +72,7 @@ export function createLeaseKeeper(coalescer: Coalescer, clock: Clock, timers: Ti
     if (queue.first !== undefined) arm(lane, queue.first.due - now)
   }
 
-  async function renew(queue: DueQueue<Held>, kept: Kept): Promise<void> {
+  async function renew(queue: DueQueue<Held>, kept: Queued<Held>): Promise<void> {
     const { item: held } = kept
     const sentAt = clock.monotonic()
     try {
@@ -86,8 +89,16 @@ export function createLeaseKeeper(coalescer: Coalescer, clock: Clock, timers: Ti
     }
   }
 
+  /** Nobody renews this lease, so nobody would notice that its handler's time is over. */
+  function endInTime(held: Held): Cancel {
+    return timers.background(Math.max(1, held.renewUntil - clock.monotonic()), () => {
+      if (!closed) held.onLost()
+    })
+  }
+
   return {
     keep(held: Held): Kept {
+      if (held.deadline >= held.renewUntil) return endInTime(held)
       let lane = lanes.get(held.leaseMs)
       if (lane === undefined) {
         lane = { queue: new DueQueue(), armed: false }
@@ -98,7 +109,8 @@ export function createLeaseKeeper(coalescer: Coalescer, clock: Clock, timers: Ti
       return kept
     },
     drop(kept: Kept): void {
-      lanes.get(kept.item.leaseMs)?.queue.remove(kept)
+      if (typeof kept === 'function') kept()
+      else lanes.get(kept.item.leaseMs)?.queue.remove(kept)
     },
     close(): void {
       closed = true

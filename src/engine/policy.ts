@@ -9,7 +9,10 @@ export interface PolicyOptions {
   readonly retention?: Duration
   /** How long a holder that says nothing keeps the key; renewed every third. Default `'30s'`. */
   readonly lease?: Duration
-  /** How long a handler may keep its lease by renewal; then its signal aborts and the lease runs out. Default `'15m'`. */
+  /**
+   * How long a handler may keep its lease by renewal; then its signal aborts and the lease runs out. A lease that is
+   * at least as long is never renewed. Default `'15m'`.
+   */
   readonly timeout?: Duration
   /** How long after its retention a key is refused as expired instead of run. Default 0: it runs as new. */
   readonly tombstone?: Duration

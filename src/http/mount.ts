@@ -1,4 +1,5 @@
 /** From an adapter's options to what it works with: the one way in for every framework. */
+import type { Policy } from '../engine/policy.ts'
 import type { ProtectedOperation } from '../openapi/protected-operation.ts'
 import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
 import { createGuard, type HttpGuard } from './protocol.ts'
@@ -7,6 +8,8 @@ import { createGuard, type HttpGuard } from './protocol.ts'
 export interface Mounted<Subject> {
   readonly guard: HttpGuard
   readonly principal: IdempotentOptions<Subject>['principal']
+  /** What a request runs under, unless it brings one of its own. */
+  readonly policy: Policy
   /** For `describeLayer`. */
   readonly operation: ProtectedOperation
 }
@@ -23,6 +26,7 @@ export function mount<Subject>(idem: HttpEngine, options: IdempotentOptions<Subj
   return {
     guard: createGuard(engine, guardOptions, policy),
     principal,
+    policy,
     operation: {
       methods: [...methods],
       required,

@@ -55,6 +55,8 @@ export interface GuardedRequest {
   readonly body: RequestBody
   /** The framework's route, for events and lists; the path where there is none. */
   readonly route?: string | undefined
+  /** Of this request alone, where the host limits its time; the layer's where absent. */
+  readonly policy?: Policy | undefined
 }
 
 export type Opened =
@@ -305,7 +307,7 @@ export function createGuard(
           scope: options.scope === 'endpoint' ? `${method} ${path}` : 'http',
           operation: `${method} ${route}`.slice(0, operationCharactersMax).toWellFormed(),
           fingerprint,
-          policy,
+          policy: request.policy ?? policy,
         })
         if (begun.kind === 'run') return { kind: 'run', run: new Run(key, begun.attempt) }
         return { kind: 'answer', answer: answerOf(options, begun) }

@@ -1,0 +1,3 @@
+import { adapterConformance } from './adapter-conformance.ts'
+
+adapterConformance('lambda-v1', { L04: 'a function is called when its host has read the whole request' })
