@@ -522,3 +522,32 @@ describe('misuse and closing', () => {
     expect(new Set(keys).size).toBe(4)
   })
 })
+
+describe('a lease that covers the whole time of its handler', () => {
+  const policy = { lease: '10s', timeout: '10s' } as const
+
+  test('is not renewed, aborts the signal when the time is over, and is another’s right after', async () => {
+    const { handler, runs, open } = gate<string>()
+    const slow = here.operation('charge', policy, handler).run(call)
+    const renewals = store.calls.renew
+    await runtime.advance(9_999)
+    expect([store.calls.renew - renewals, runs[0]?.signal.aborted]).toEqual([0, false])
+    await runtime.advance(1)
+    expect(runs[0]?.signal.reason).toBeInstanceOf(LeaseLostError)
+    const rerun = there.operation('charge', { ...policy, onUnknown: 'rerun', wait: 0 }, () => 'second')
+    expect(await rerun.run(call)).toEqual({ value: 'second', replayed: false })
+    open('first')
+    expect(await slow).toEqual({ value: 'second', replayed: true })
+  })
+
+  test('leaves no timer behind, however many lengths of leases there are', async () => {
+    const charge = here.operation('charge', () => 1)
+    await charge.run(call)
+    const before = runtime.pendingTimers()
+    for (const lease of [10_000, 11_000, 12_000]) {
+      const key = `k${lease}`
+      await here.operation('charge', { lease, timeout: lease }, () => 1).run({ ...call, key })
+    }
+    expect(runtime.pendingTimers()).toBe(before)
+  })
+})

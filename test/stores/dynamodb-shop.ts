@@ -1,5 +1,5 @@
 /** A table of records and one of orders on the emulator, with a client whose requests can be counted. */
-import { DynamoDB, type DynamoDBClientConfig } from '@aws-sdk/client-dynamodb'
+import type { DynamoDB, DynamoDBClientConfig } from '@aws-sdk/client-dynamodb'
 import { onTestFinished } from 'vitest'
 import {
   type DynamodbStore,
@@ -9,12 +9,9 @@ import {
   type HostClock,
 } from '../../src/stores/dynamodb.ts'
 import { dynamodbTable } from '../servers.ts'
+import { clientOf } from './dynamodb-client.ts'
 
-export const credentials = { accessKeyId: 'AKIACANARY', secretAccessKey: 'CANARY-secret' }
-
-export function clientOf(endpoint: string, config: DynamoDBClientConfig = {}): DynamoDB {
-  return new DynamoDB({ region: 'eu-central-1', endpoint, credentials, ...config })
-}
+export { clientOf, credentials } from './dynamodb-client.ts'
 
 /** Names of the operations that a client sends from now on, in their order; each try counts. */
 export function sentBy(client: DynamoDB): string[] {
