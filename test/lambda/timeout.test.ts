@@ -44,6 +44,7 @@ describe.skipIf(!hasDynamodb)('a function that is killed at its deadline', () =>
     ['rerun', 201, 'fence 2'],
   ])(
     'leaves a lease that ends soon after, and then onUnknown %s decides',
+    { timeout: 60_000 },
     async (onUnknown, status, text) => {
       const { endpoint, table } = await shopOfTest()
       const event = apiV2()
@@ -53,7 +54,7 @@ describe.skipIf(!hasDynamodb)('a function that is killed at its deadline', () =>
         startFunction(endpoint, table, onUnknown),
       ])
       const started = told(killed, 'started')
-      killed.send({ event: hanging, remainingMs: 5_000 } satisfies Invoked)
+      killed.send({ event: hanging, remainingMs: 3_000 } satisfies Invoked)
       await started
       const gone = once(killed, 'exit')
       killed.kill('SIGKILL')
