@@ -5,13 +5,16 @@
  *
  * and then, with the Stripe CLI: `stripe listen --forward-to 127.0.0.1:3000/hooks/stripe`.
  */
+import { DatabaseSync } from 'node:sqlite'
 import express from 'express'
 import { createIdempotency } from 'retrysafe'
 import { sqliteStore } from 'retrysafe/stores/sqlite'
 import { webhookTransaction, type WebhookEvent } from 'retrysafe/webhooks'
 
-const store = sqliteStore({ file: process.env['DB'] ?? './idempotency.db' })
-const idem = createIdempotency({ store })
+const file = process.env['DB'] ?? './idempotency.db'
+const idem = createIdempotency({ store: sqliteStore({ file }) })
+const database = new DatabaseSync(file)
+database.exec('CREATE TABLE IF NOT EXISTS paid (invoice TEXT NOT NULL)')
 const app = express()
 
 interface StripeEvent {
@@ -23,7 +26,6 @@ const stripe = webhookTransaction(
   'stripe',
   { name: 'billing', secret: process.env['STRIPE_WEBHOOK_SECRET'] ?? 'whsec_test' },
   ({ type, payload }: WebhookEvent<StripeEvent>, { tx }) => {
-    tx.exec('CREATE TABLE IF NOT EXISTS paid (invoice TEXT NOT NULL)')
     if (type !== 'invoice.paid') return
     tx.prepare('INSERT INTO paid (invoice) VALUES (?)').run(payload.data.object.id)
   },
@@ -32,10 +34,7 @@ const stripe = webhookTransaction(
 // Before any parser: the signature is over the octets.
 app.post('/hooks/stripe', stripe.node)
 
-app.get('/paid', async (_req, res) => {
-  const rows = await store.transaction((tx) => tx.prepare('SELECT invoice FROM paid').all())
-  res.json(rows)
-})
+app.get('/paid', (_req, res) => res.json(database.prepare('SELECT invoice FROM paid').all()))
 
 const server = app.listen(Number(process.env['PORT'] ?? 3000), '127.0.0.1', () => {
   const { port } = server.address() as { port: number }
