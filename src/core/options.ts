@@ -1,4 +1,4 @@
-/** Options that nobody knows are mistakes: each is named, with the one that was probably meant. */
+/** Checks of options: each error names the option, the rule and the value, and an unknown name the one meant. */
 import { InvalidOptionError } from './errors.ts'
 
 /**
@@ -32,4 +32,31 @@ function isNear(given: string, candidate: string): boolean {
   if (rest <= 1) return true
   const swapped = given.slice(start, given.length - end)
   return rest === 2 && swapped === [...candidate.slice(start, candidate.length - end)].reverse().join('')
+}
+
+/** @throws InvalidOptionError when the value is none of the words */
+export function choiceOption<Word extends string>(
+  name: string,
+  value: Word | undefined,
+  words: readonly Word[],
+): Word | undefined {
+  if (value === undefined || words.includes(value)) return value
+  throw new InvalidOptionError(name, `must be ${words.map((word) => `'${word}'`).join(' or ')}`, value)
+}
+
+/** @throws InvalidOptionError when the value is no boolean */
+export function flagOption(name: string, value: boolean | undefined): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value
+  throw new InvalidOptionError(name, 'must be true or false', value)
+}
+
+/** @throws InvalidOptionError when the value is no whole number within the limits, which both count */
+export function wholeOption(
+  name: string,
+  value: number | undefined,
+  min: number,
+  max: number,
+): number | undefined {
+  if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return value
+  throw new InvalidOptionError(name, `must be a whole number from ${min} to ${max}`, value)
 }

@@ -1,23 +1,9 @@
 /** What a handler sees of its attempt, by the mode of its layer. */
+import type { IdempotencyContext } from '../engine/guarded-run.ts'
 import type { OwnTransactions } from '../engine/own-transactions.ts'
 import type { Register } from '../core/register.ts'
 
-/** What a handler sees of its attempt. */
-export interface IdempotencyContext {
-  readonly key: string
-  /** Integer, +1 at every change of holder. */
-  readonly fence: number
-  /** Aborted when the lease is lost, or the transaction broke: the answer would be thrown away. */
-  readonly signal: AbortSignal
-  /** A stable key for a call to another system, equal for every attempt of this key. */
-  downstreamKey(name: string): string
-  /** The answer is the outcome, whatever its status. */
-  keep(): void
-  /** Nothing took effect: the next attempt runs, whatever the status. In transaction mode all is rolled back. */
-  release(): void
-  /** The effect may have happened: `onUnknown` decides what comes next. In transaction mode all is rolled back. */
-  unknown(): void
-}
+export type { IdempotencyContext } from '../engine/guarded-run.ts'
 
 /** What a handler sees of its attempt in transaction mode. */
 export interface TransactionContext<Tx> extends IdempotencyContext {

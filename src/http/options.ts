@@ -2,7 +2,8 @@
 import { InvalidOptionError } from '../core/errors.ts'
 import type { BodyComparison } from '../core/fingerprint.ts'
 import type { KeySyntax } from '../core/key.ts'
-import { refuseUnknownOptions } from '../core/options.ts'
+import { choiceOption, flagOption, refuseUnknownOptions, wholeOption } from '../core/options.ts'
+import { resultRule, type ResultVerdict } from '../core/result-rule.ts'
 import type { Idempotency } from '../engine/idempotency.ts'
 import type { OwnTransactions } from '../engine/own-transactions.ts'
 import { type Policy, type PolicyOptions, policyOptionNames } from '../engine/policy.ts'
@@ -12,8 +13,7 @@ import { errorsPage } from './problem.ts'
 /** The part of an instance that HTTP needs; any `Idempotency` fits. `Tx` is its store's transaction handle. */
 export type HttpEngine<Tx = unknown> = Pick<Idempotency<Tx>, 'begin' | 'digest' | 'policy' | 'inTransactions'>
 
-/** What an answer leaves behind: its outcome, nothing (the next attempt runs), or an unknown outcome. */
-export type ResultVerdict = 'keep' | 'release' | 'unknown'
+export type { ResultVerdict } from '../core/result-rule.ts'
 
 /** Statuses that may differ between APIs. */
 export interface ProblemStatuses {
@@ -113,20 +113,6 @@ export interface GuardOptions {
   readonly documentation: string
 }
 
-/** Statuses that invite another try, or speak of this sending and not of the operation: never an outcome. */
-const releasedStatuses: ReadonlySet<number> = new Set([401, 403, 407, 408, 421, 423, 425, 428, 429])
-
-/**
- * The result rule: 2xx, 3xx and the handler's own 4xx are outcomes; statuses that invite another try release the
- * key; 5xx as given.
- */
-export function resultRule(serverErrors: ResultVerdict): (status: number) => ResultVerdict {
-  return (status) => {
-    if (status >= 500) return serverErrors
-    return releasedStatuses.has(status) ? 'release' : 'keep'
-  }
-}
-
 const mebibyte = 1024 * 1024
 const bodyBytesMax = 256 * mebibyte
 
@@ -220,7 +206,7 @@ export function resolveOptions<Request>(
     throw new InvalidOptionError('principal', rule, principal)
   }
   const preset =
-    presets[choice('preset', options.preset, ['default', 'money', 'ietf', 'stripe']) ?? 'default']
+    presets[choiceOption('preset', options.preset, ['default', 'money', 'ietf', 'stripe']) ?? 'default']
   const guard = guardOf(options, preset.guard)
   return {
     engine: engineOf(engine, options.transaction, guard),
@@ -232,8 +218,9 @@ export function resolveOptions<Request>(
 
 function guardOf<Request>(options: IdempotentOptions<Request>, preset: Partial<GuardOptions>): GuardOptions {
   const base = { ...defaultGuardOptions, ...preset }
-  const required = flag('required', options.required) ?? base.required
-  const onStoreError = choice('onStoreError', options.onStoreError, ['refuse', 'run']) ?? base.onStoreError
+  const required = flagOption('required', options.required) ?? base.required
+  const onStoreError =
+    choiceOption('onStoreError', options.onStoreError, ['refuse', 'run']) ?? base.onStoreError
   if (required && onStoreError === 'run') {
     throw new InvalidOptionError('onStoreError', "must not be 'run' where a key is required")
   }
@@ -242,15 +229,16 @@ function guardOf<Request>(options: IdempotentOptions<Request>, preset: Partial<G
     onStoreError,
     transaction: options.transaction !== undefined && options.transaction !== false,
     methods: methodsOf(options.methods) ?? base.methods,
-    scope: choice('scope', options.scope, ['principal', 'endpoint']) ?? base.scope,
+    scope: choiceOption('scope', options.scope, ['principal', 'endpoint']) ?? base.scope,
     header: (field('header', options.header) ?? base.header).toLowerCase(),
-    keySyntax: choice('keySyntax', options.keySyntax, ['lenient', 'strict', 'raw']) ?? base.keySyntax,
+    keySyntax: choiceOption('keySyntax', options.keySyntax, ['lenient', 'strict', 'raw']) ?? base.keySyntax,
     keyLimits: keyLimitsOf(options),
-    bodyCompare: choice('bodyCompare', options.bodyCompare, ['auto', 'octets', 'none']) ?? base.bodyCompare,
+    bodyCompare:
+      choiceOption('bodyCompare', options.bodyCompare, ['auto', 'octets', 'none']) ?? base.bodyCompare,
     requestBytesMax:
-      whole('requestBytesMax', options.requestBytesMax, 0, bodyBytesMax) ?? base.requestBytesMax,
+      wholeOption('requestBytesMax', options.requestBytesMax, 0, bodyBytesMax) ?? base.requestBytesMax,
     responseBytesMax:
-      whole('responseBytesMax', options.responseBytesMax, 0, bodyBytesMax) ?? base.responseBytesMax,
+      wholeOption('responseBytesMax', options.responseBytesMax, 0, bodyBytesMax) ?? base.responseBytesMax,
     statuses: { ...base.statuses, ...statusesOf(options.statuses) },
     marker: options.marker === false ? false : (field('marker', options.marker) ?? base.marker),
     result: resultOf(options.result) ?? base.result,
@@ -305,25 +293,6 @@ function policyOf<Request>(
   return policy
 }
 
-function choice<Word extends string>(
-  name: string,
-  value: Word | undefined,
-  words: readonly Word[],
-): Word | undefined {
-  if (value === undefined || words.includes(value)) return value
-  throw new InvalidOptionError(name, `must be ${words.map((word) => `'${word}'`).join(' or ')}`, value)
-}
-
-function flag(name: string, value: boolean | undefined): boolean | undefined {
-  if (value === undefined || typeof value === 'boolean') return value
-  throw new InvalidOptionError(name, 'must be true or false', value)
-}
-
-function whole(name: string, value: number | undefined, min: number, max: number): number | undefined {
-  if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return value
-  throw new InvalidOptionError(name, `must be a whole number from ${min} to ${max}`, value)
-}
-
 function field(name: string, value: string | undefined): string | undefined {
   if (value === undefined || (typeof value === 'string' && fieldName.test(value))) return value
   throw new InvalidOptionError(name, 'must be a field name of at most 64 characters', value)
@@ -340,8 +309,8 @@ function keyLimitsOf(
   options: Pick<IdempotentOptions<never>, 'keyLengthMin' | 'keyLengthMax'>,
 ): GuardOptions['keyLimits'] {
   const { lengthMin, lengthMax } = defaultGuardOptions.keyLimits
-  const max = whole('keyLengthMax', options.keyLengthMax, 1, lengthMax) ?? lengthMax
-  return { lengthMin: whole('keyLengthMin', options.keyLengthMin, 1, max) ?? lengthMin, lengthMax: max }
+  const max = wholeOption('keyLengthMax', options.keyLengthMax, 1, lengthMax) ?? lengthMax
+  return { lengthMin: wholeOption('keyLengthMin', options.keyLengthMin, 1, max) ?? lengthMin, lengthMax: max }
 }
 
 function statusesOf(statuses: Partial<ProblemStatuses> | undefined): Partial<ProblemStatuses> {

@@ -12,15 +12,16 @@ import { parseKeyLines } from '../core/key.ts'
 import type { HeaderLine, Outcome, ResponseOutcome } from '../core/outcome.ts'
 import type { Fingerprint } from '../core/record.ts'
 import { checkPrincipal } from '../core/scope.ts'
-import type { Attempt, NotRun, Settled, TransactionAttempt } from '../engine/attempt.ts'
+import type { NotRun, Settled, TransactionAttempt } from '../engine/attempt.ts'
 import { report } from '../engine/events.ts'
+import { GuardedRun } from '../engine/guarded-run.ts'
 import type { Policy } from '../engine/policy.ts'
-import type { IdempotencyContext } from './context.ts'
 import { replayHeaders, storedHeaders } from './headers.ts'
-import type { GuardOptions, HttpEngine, ResultVerdict } from './options.ts'
+import type { GuardOptions, HttpEngine } from './options.ts'
 import { problemDocument, type ProtocolAnswer } from './problem.ts'
 
 export type { IdempotencyContext } from './context.ts'
+export { GuardedRun } from '../engine/guarded-run.ts'
 export type { ProtocolAnswer } from './problem.ts'
 
 /** What a handler answered, or what is known of it. */
@@ -64,48 +65,7 @@ export type Opened =
   | { readonly kind: 'unprotected' }
   | { readonly kind: 'answer'; readonly answer: ProtocolAnswer }
 
-/** A running request, until its answer is settled. */
-export class GuardedRun implements IdempotencyContext {
-  readonly key: string
-  readonly attempt: Attempt
-  #verdict: ResultVerdict | undefined
-
-  constructor(key: string, attempt: Attempt) {
-    this.key = key
-    this.attempt = attempt
-  }
-
-  get fence(): number {
-    return this.attempt.fence
-  }
-
-  get signal(): AbortSignal {
-    return this.attempt.signal
-  }
-
-  /** The handler's own word, if it gave one. */
-  get verdict(): ResultVerdict | undefined {
-    return this.#verdict
-  }
-
-  downstreamKey(name: string): string {
-    return this.attempt.downstreamKey(name)
-  }
-
-  keep(): void {
-    this.#verdict = 'keep'
-  }
-
-  release(): void {
-    this.#verdict = 'release'
-  }
-
-  unknown(): void {
-    this.#verdict = 'unknown'
-  }
-}
-
-/** One that runs in a transaction. */
+/** A run in a transaction. */
 class TransactionRun extends GuardedRun {
   get tx(): unknown {
     return (this.attempt as TransactionAttempt<unknown>).tx

@@ -10,7 +10,7 @@ export function protection(changes: Partial<ProtectedOperation> = {}): Protected
     keyLengthMax: 255,
     scope: 'principal',
     anonymous: false,
-  transaction: false,
+    transaction: false,
     retentionMs: 86_400_000,
     tombstoneMs: 0,
     statuses: { mismatch: 422, inProgress: 409, unknown: 409, expired: 422 },
