@@ -13,7 +13,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   lambda: ['core', 'engine', 'http', 'openapi'],
   rpc: ['core', 'engine'],
   tools: ['core', 'engine'],
-  webhooks: ['core', 'engine', 'http'],
+  webhooks: ['core', 'engine', 'http', 'openapi'],
   client: ['core'],
   workflow: ['core', 'engine'],
   messaging: ['core', 'engine'],

@@ -1,5 +1,5 @@
 /** What is wrong, or likely to be, with how an app is put together. */
-import { descriptionOf, type ProtectedOperation } from '../openapi/protected-operation.ts'
+import { descriptionOf, isKeyedByItself, type ProtectedOperation } from '../openapi/protected-operation.ts'
 import type { MountedApp, MountedRoute } from './mounted-routes.ts'
 
 export type FindingCode =
@@ -46,6 +46,11 @@ export function protectionOf(route: MountedRoute): Protection | undefined {
   return undefined
 }
 
+/** Whether a route runs once for a key: one of the client's, or one that its handler finds. */
+export function isProtected(route: MountedRoute): boolean {
+  return protectionOf(route) !== undefined || route.layers.some(({ layer }) => isKeyedByItself(layer))
+}
+
 /** Whether somebody said of a route that it needs no protection. */
 export type IsExempt = (operation: string) => boolean
 
@@ -62,7 +67,7 @@ function findingsOfRoute(route: MountedRoute, isExempt: IsExempt): Finding[] {
   if (protection === undefined) {
     // A handler for every method is rarely one that takes effects; it is worth a look.
     const level = route.method === 'ALL' ? 'advice' : 'problem'
-    return route.isExempt === true || isExempt(operation)
+    return route.isExempt === true || isExempt(operation) || isProtected(route)
       ? []
       : [
           {

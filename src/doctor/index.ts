@@ -4,7 +4,7 @@
  */
 import { InvalidOptionError } from '../core/errors.ts'
 import { refuseUnknownOptions } from '../core/options.ts'
-import { type Finding, findingsOf, protectionOf } from './findings.ts'
+import { type Finding, findingsOf, isProtected } from './findings.ts'
 import { mountedApp } from './mounted-routes.ts'
 
 export type { Finding, FindingCode } from './findings.ts'
@@ -59,7 +59,7 @@ export function examine(app: unknown, options: ExamineOptions = {}): Examination
   const taking = routes.filter(
     ({ method, isExempt: isOut }) => isOut !== true && (method === 'POST' || method === 'PATCH'),
   )
-  const guarded = taking.filter((route) => protectionOf(route) !== undefined).length
+  const guarded = taking.filter(isProtected).length
   return {
     framework,
     routes: routes.length,

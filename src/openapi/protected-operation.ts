@@ -44,3 +44,17 @@ export function descriptionOf(layer: unknown): ProtectedOperation | undefined {
   if ((typeof layer !== 'function' && typeof layer !== 'object') || layer === null) return undefined
   return (layer as { [described]?: ProtectedOperation })[described]
 }
+
+/** The member under which a handler says that it needs no layer. Global, as the one above. */
+const keyedByItself: unique symbol = Symbol.for('retrysafe.keyed-by-itself')
+
+/** Marks a handler that takes its key from elsewhere than a field of the client's, as a webhook does from its event. */
+export function markKeyedByItself<Handler extends object>(handler: Handler): Handler {
+  return Object.defineProperty(handler, keyedByItself, { value: true })
+}
+
+/** Whether a handler needs no layer in front of it, since it finds its key by itself. */
+export function isKeyedByItself(handler: unknown): boolean {
+  if ((typeof handler !== 'function' && typeof handler !== 'object') || handler === null) return false
+  return (handler as { [keyedByItself]?: true })[keyedByItself] === true
+}

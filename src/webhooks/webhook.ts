@@ -16,6 +16,7 @@ import { readFetchBody } from '../http/fetch-request.ts'
 import { sendAnswer, sendRefusal } from '../http/node-answer.ts'
 import { type NodeRequest, type NodeResponse, readBody } from '../http/node-request.ts'
 import type { ProtocolAnswer } from '../http/problem.ts'
+import { markKeyedByItself } from '../openapi/protected-operation.ts'
 import {
   answerOf,
   checkAnswer,
@@ -165,29 +166,43 @@ async function answered(run: (answer: WebhookRun['answer']) => unknown): Promise
 }
 
 function endpoint(resolved: ResolvedWebhook, operation: Operation<WebhookEvent, StoredAnswer>): Webhook {
-  const { requestBytesMax } = resolved
   return {
-    async fetch(request): Promise<Response> {
-      if (request.bodyUsed) return toFetchResponse(webhookProblem('body-consumed'))
-      const body = await readFetchBody(request, requestBytesMax)
-      if (body.kind === 'too-large') return toFetchResponse(webhookProblem('request-too-large'))
-      if (body.kind === 'broken-off') return new Response(null, { status: 400 })
-      if (body.kind === 'parsed') return toFetchResponse(webhookProblem('body-consumed'))
-      return toFetchResponse(await deliver(resolved, operation, fetchDelivery(request, body.octets)))
-    },
-
-    node(request, response, next): void {
-      receive(resolved, operation, request, response).catch((error: unknown) => {
-        if (next !== undefined) return next(error)
-        process.emitWarning(error instanceof Error ? error : String(error))
-        response.statusCode = 500
-        return response.end()
-      })
-    },
+    fetch: markKeyedByItself((request: Request) => answerFetch(resolved, operation, request)),
+    node: markKeyedByItself(
+      (request: NodeRequest, response: NodeResponse, next?: (error: unknown) => void) => {
+        answerNode(resolved, operation, request, response).catch((error: unknown) => {
+          if (next !== undefined) return next(error)
+          process.emitWarning(error instanceof Error ? error : String(error))
+          response.statusCode = 500
+          return response.end()
+        })
+      },
+    ),
   }
 }
 
-async function receive(
+async function answerFetch(
+  resolved: ResolvedWebhook,
+  operation: Operation<WebhookEvent, StoredAnswer>,
+  request: Request,
+): Promise<Response> {
+  if (request.bodyUsed) return toFetchResponse(webhookProblem('body-consumed'))
+  const body = await readFetchBody(request, resolved.requestBytesMax)
+  switch (body.kind) {
+    case 'too-large':
+      return toFetchResponse(webhookProblem('request-too-large'))
+    case 'broken-off':
+      return new Response(null, { status: 400 })
+    case 'parsed':
+      return toFetchResponse(webhookProblem('body-consumed'))
+    case 'octets':
+      return toFetchResponse(await deliver(resolved, operation, fetchDelivery(request, body.octets)))
+    default:
+      return body satisfies never
+  }
+}
+
+async function answerNode(
   resolved: ResolvedWebhook,
   operation: Operation<WebhookEvent, StoredAnswer>,
   request: NodeRequest,
