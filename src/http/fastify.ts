@@ -1,5 +1,5 @@
 /** Fastify 5: a plugin; routes change its options in their `config`. */
-import { Readable, Transform } from 'node:stream'
+import { Transform } from 'node:stream'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 // Only for the declarations below; nothing of Fastify is loaded.
 import type {} from 'fastify'
@@ -7,6 +7,7 @@ import { InvalidOptionError } from '../core/errors.ts'
 import { warnUnprotected } from '../doctor/index.ts'
 import { fastifyLayers } from '../doctor/mounted-routes.ts'
 import { describeLayer } from '../openapi/protected-operation.ts'
+import { sendReply as sendAnswer } from './fastify-answer.ts'
 import { createRouteDocumenter, type DocumentedRoute, type RouteDocumenter } from './fastify/document.ts'
 import { mount } from './mount.ts'
 import { readNodeKey, recordNode } from './node-guard.ts'
@@ -16,11 +17,12 @@ import { unprotectedLine } from './headers.ts'
 import { type HttpEngine, type IdempotentOptions, resolveOptions } from './options.ts'
 import { resolvePrincipal } from './principal.ts'
 import type { IdempotencyContext, RegisteredContext } from './context.ts'
-import type { HttpGuard, KeyRead, ProtocolAnswer } from './protocol.ts'
+import type { HttpGuard, KeyRead } from './protocol.ts'
 
 export type { IdempotencyContext, RegisteredContext, TransactionContext } from './context.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
 export type { ProtocolAnswer } from './protocol.ts'
+export { sendReply as sendAnswer } from './fastify-answer.ts'
 
 /** The part of Fastify's request that is used. */
 export interface FastifyRequestLike {
@@ -218,26 +220,6 @@ async function decide(
     default:
       return opened satisfies never
   }
-}
-
-/**
- * Sends an answer, such as one of `retrysafe/http/precondition`, through Fastify's own way, so that hooks of other
- * plugins see it. Return what it returns.
- *
- * @example
- * if (seen.kind === 'answer') return sendAnswer(reply, seen.answer)
- */
-export function sendAnswer(reply: FastifyReplyLike, answer: ProtocolAnswer): unknown {
-  const values = new Map<string, string[]>()
-  for (const [name, value] of answer.headers) values.set(name, [...(values.get(name) ?? []), value])
-  reply.code(answer.status)
-  for (const [name, lines] of values) reply.header(name, lines.length === 1 ? (lines[0] as string) : lines)
-  if (answer.body.length === 0) return reply.send()
-  const octets = Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.length)
-  if (answer.headers.some(([name]) => name.toLowerCase() === 'content-type')) return reply.send(octets)
-  // Fastify gives octets a media type that the first answer did not have; to a stream it gives none.
-  reply.header('Content-Length', String(octets.length))
-  return reply.send(Readable.from([octets]))
 }
 
 /** Passes a body on to the parser and keeps its octets. */

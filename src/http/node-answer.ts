@@ -1,5 +1,6 @@
 /** Writes an answer of the protocol to a Node response. */
 import { ServerResponse } from 'node:http'
+import { finished } from 'node:stream/promises'
 import { isOfThisSending, valuesByName } from './headers.ts'
 import type { NodeRequest, NodeResponse } from './node-request.ts'
 import type { ProtocolAnswer } from './protocol.ts'
@@ -51,4 +52,31 @@ export function clearAnswer(response: NodeResponse): void {
 export function sendRefusal(request: NodeRequest, response: NodeResponse, answer: ProtocolAnswer): void {
   if (request.httpVersionMajor < 2 && !request.complete) response.setHeader('Connection', 'close')
   sendAnswer(response, answer)
+}
+
+/**
+ * Takes a response that has been answered out of the hands of a framework that will try to answer it once more:
+ * resolves when the answer has left, or its client has, and from then on drops what is written to the response.
+ */
+export async function sealAnswer(response: NodeResponse): Promise<void> {
+  // Not before: a layer below, such as a session, may still be at work on the answer.
+  await finished(response as ServerResponse).catch(() => {})
+  const same = (): NodeResponse => response
+  Object.assign(response, {
+    setHeader: same,
+    setHeaders: same,
+    appendHeader: same,
+    removeHeader: same,
+    writeHead: same,
+    flushHeaders: same,
+    write: dropWrite,
+    end: same,
+  })
+}
+
+/** Takes a piece as if it had left; whoever waits for its callback gets it. */
+function dropWrite(...given: unknown[]): true {
+  const callback = given.at(-1)
+  if (typeof callback === 'function') process.nextTick(callback as () => void)
+  return true
 }
