@@ -92,11 +92,14 @@ async function guarded(
 
 /**
  * The handler's stream, watched for what the response does not show: an answer that was begun and then failed, by the
- * handler or by a file that it returned, and that a filter of Nest ends as if it were whole.
+ * handler or by a file that it returned. Nest's own filter would end it as if it were whole; here it breaks off.
  */
 function watched(handled: Observed, guard: HttpGuard, run: GuardedRun, { response }: Exchange): unknown {
   const failed = (): void => {
-    if (response.headersSent) guard.threw(run)
+    if (!response.headersSent || response.writableEnded) return
+    guard.threw(run)
+    response.destroy()
+    response.end()
   }
   return asObservable({
     subscribe: (observer) =>
