@@ -1,13 +1,17 @@
-/** `npm run example -- express`: starts `examples/<name>/server.ts` on the sources. */
-import { spawn } from 'node:child_process'
+/**
+ * `npm run example -- express`: starts `examples/<name>/server.ts` on the sources. An example with a `tsconfig.json`
+ * has syntax that Node cannot strip, such as decorators: the compiler makes its `dist` first.
+ */
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 const root = join(import.meta.dirname, '..')
 const [name = '', ...rest] = process.argv.slice(2)
-const server = join(root, 'examples', name, 'server.ts')
+const folder = join(root, 'examples', name)
+const source = join(folder, 'server.ts')
 
-if (name === '' || !existsSync(server)) {
+if (name === '' || !existsSync(source)) {
   const names = readdirSync(join(root, 'examples')).filter((each) =>
     existsSync(join(root, 'examples', each, 'server.ts')),
   )
@@ -15,10 +19,20 @@ if (name === '' || !existsSync(server)) {
   process.exit(2)
 }
 
+/** The file that Node runs. */
+function runnable(): string {
+  const project = join(folder, 'tsconfig.json')
+  if (!existsSync(project)) return source
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  const { status } = spawnSync(process.execPath, [tsc, '-p', project], { stdio: 'inherit' })
+  if (status !== 0) process.exit(1)
+  return join(folder, 'dist', 'examples', name, 'server.js')
+}
+
 const unbuilt = new URL('unbuilt.ts', import.meta.url).href
 const child = spawn(
   process.execPath,
-  ['--disable-warning=ExperimentalWarning', '--import', unbuilt, server, ...rest],
+  ['--disable-warning=ExperimentalWarning', '--import', unbuilt, runnable(), ...rest],
   {
     stdio: 'inherit',
   },

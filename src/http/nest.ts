@@ -17,7 +17,7 @@ import { type HttpEngine, type IdempotentOptions, resolveOptions } from './optio
 
 export type { NestRequest } from './nest/platform.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext } from './protocol.ts'
+export type { IdempotencyContext, TransactionContext } from './context.ts'
 
 /** Token of the instance: `@Inject(IDEMPOTENCY) idem: Idempotency`. */
 export const IDEMPOTENCY: unique symbol = Symbol('Idempotency')
@@ -155,8 +155,14 @@ function checkOptions(options: AnyOptions): SplitOptions {
     if (extra !== undefined)
       throw new InvalidOptionError(extra, 'belongs to createIdempotency where idem is given')
   }
-  resolveOptions(idem ?? { policy: resolvePolicy }, layer)
+  if (idem === undefined) checkAlone(layer)
+  else resolveOptions(idem, layer)
   return split
+}
+
+/** Checks options where there is no instance yet; only `transaction` needs one, which comes when routes are mounted. */
+function checkAlone(options: IdempotentOptions<never>): void {
+  resolveOptions({ policy: resolvePolicy } as HttpEngine, { ...options, transaction: false })
 }
 
 function openRoutes(options: AnyOptions): IdempotencyRoutes {
@@ -189,7 +195,8 @@ export type IdempotentDecorator = (
 export function Idempotent<Request extends object = NestRequest>(
   options: Partial<IdempotentOptions<Request>> | false = {},
 ): IdempotentDecorator {
-  if (options !== false) resolveOptions({ policy: resolvePolicy }, { principal: 'anonymous', ...options })
+  if (options !== false)
+    checkAlone({ principal: 'anonymous', ...(options as Partial<IdempotentOptions<never>>) })
   return (target, handlerName, handler) => {
     if (handlerName === undefined) {
       declare(target, options as Declared)

@@ -64,7 +64,15 @@ describe('code blocks', () => {
     }
     const config = {
       extends: '../../tsconfig.json',
-      compilerOptions: { paths, isolatedDeclarations: false, declaration: false },
+      compilerOptions: {
+        paths,
+        isolatedDeclarations: false,
+        declaration: false,
+        // As users of Nest compile.
+        experimentalDecorators: true,
+        emitDecoratorMetadata: true,
+        erasableSyntaxOnly: false,
+      },
       include: ['*.ts'],
     }
     writeFileSync(join(scratch, 'tsconfig.json'), JSON.stringify(config))

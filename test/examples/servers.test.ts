@@ -3,9 +3,10 @@ import { expect, test } from 'vitest'
 import { callExample, startExample } from './example.ts'
 
 /** Examples that answer `POST /charges` and count at `GET /charges`. */
-const servers = ['express']
+const servers = ['express', 'nest']
 
-test.each(servers)('%s', async (name) => {
+// Some are compiled first.
+test.each(servers)('%s', { timeout: 120_000 }, async (name) => {
   const origin = await startExample(name)
   const first = await callExample(`${origin}/charges`, 'k-1', { amount: 100 })
   expect(first).toMatchObject({ status: 201, replayed: false })

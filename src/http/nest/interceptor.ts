@@ -6,6 +6,7 @@ import { errorMonitor } from 'node:events'
 import type { Readable } from 'node:stream'
 import { openNode, readNodeKey, recordNode } from '../node-guard.ts'
 import { isRecorded } from '../node-recorder.ts'
+import type { BodyLeft } from '../node-request.ts'
 import type { GuardedRun, HttpGuard } from '../protocol.ts'
 import { fieldsOf, type NestClass, type NestHandler } from './metadata.ts'
 import { type Exchange, exchangeOf } from './platform.ts'
@@ -66,10 +67,11 @@ async function guarded(
   const { own, request, response, route } = exchange
   const field = readNodeKey(guard, request)
   if (field.kind === 'pass') return next.handle()
+  const who = principal === 'anonymous' ? principal : () => principal(own as never)
   const opened =
     field.kind === 'answer'
       ? field
-      : await openNode(guard, field.key, principal, request, response, route, own as never)
+      : await openNode(guard, field.key, who, request, response, route, own as BodyLeft)
   switch (opened.kind) {
     case 'answer':
       for (const name of handlerFields) exchange.removeHeader(name)
