@@ -19,6 +19,16 @@ const base: readonly Capability[] = [
   'limit',
 ]
 
+/** How an adapter differs from the others. */
+export interface Differences {
+  /** Capabilities that are not there. Default: none. */
+  readonly without?: readonly Capability[]
+  /** Capabilities that others do not have. Default: none. */
+  readonly with?: readonly Capability[]
+  /** Cases that it cannot pass by its nature, by id, each with its reason. Default: none. */
+  readonly skip?: Readonly<Record<string, string>>
+}
+
 interface Setting {
   readonly name: string
   readonly caps: readonly Capability[]
@@ -27,7 +37,7 @@ interface Setting {
 }
 
 /** Settings that exclude each other. A case runs in the first one that it applies to. */
-const settings: readonly Setting[] = [
+const allSettings: readonly Setting[] = [
   {
     name: 'key optional, duplicates refused, unknown outcomes held',
     caps: [
@@ -64,16 +74,18 @@ const settings: readonly Setting[] = [
   },
 ]
 
-/**
- * Registers every case once: where it applies, or with the reason why it applies nowhere.
- *
- * @param skip id of a case to why this adapter cannot pass it
- */
-export function adapterConformance(adapter: string, skip: Readonly<Record<string, string>> = {}): void {
-  const http2 = adapters[adapter]?.listenHttp2 !== undefined
+/** Registers every case once: where it applies, or with the reason why it applies nowhere. */
+export function adapterConformance(
+  adapter: string,
+  { without = [], with: added = [], skip = {} }: Differences = {},
+): void {
+  const more = [...added, ...(adapters[adapter]?.listenHttp2 === undefined ? [] : (['h2'] as const))]
+  const settings = allSettings.filter(
+    ({ caps }) => !caps.includes('store5xx') || !without.includes('store5xx'),
+  )
   const declarations = settings.map(
     ({ caps }): TargetDeclaration => ({
-      caps: http2 ? [...caps, 'h2'] : caps,
+      caps: [...caps.filter((word) => !without.includes(word)), ...more],
       vars: { codes: true },
       skip,
     }),

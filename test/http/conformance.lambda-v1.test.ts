@@ -1,3 +1,5 @@
 import { adapterConformance } from './adapter-conformance.ts'
 
-adapterConformance('lambda-v1', { L04: 'a function is called when its host has read the whole request' })
+adapterConformance('lambda-v1', {
+  skip: { L04: 'a function is called when its host has read the whole request' },
+})

@@ -29,6 +29,7 @@ export const capabilities = [
   'kill',
   'crash-rerun',
   'crash-reject',
+  'transaction',
   'two',
   'storedown',
   'gateway',
