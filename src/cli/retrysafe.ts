@@ -15,6 +15,7 @@ import {
   runMigrateStatus,
   statusFlags,
 } from './migrate-command.ts'
+import { lintFlags, patchFlags, runOpenapi, runOpenapiLint, runOpenapiPatch } from './openapi-command.ts'
 
 function version(): string {
   const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
@@ -76,6 +77,32 @@ const doctor = defineCommand({
   run: ({ rawArgs }) => runDoctor(rawArgs),
 })
 
+const openapi = defineCommand({
+  meta: {
+    name: 'openapi',
+    description: 'Check or complete an OpenAPI document: `openapi lint`, `openapi patch`',
+  },
+  run: () => runOpenapi(),
+})
+
+const openapiLint = defineCommand({
+  meta: {
+    name: 'lint <file or URL>',
+    description: 'Check that every POST and PATCH says whether it takes an idempotency key, and how',
+  },
+  args: lintFlags,
+  run: ({ rawArgs }) => runOpenapiLint(rawArgs),
+})
+
+const openapiPatch = defineCommand({
+  meta: {
+    name: 'patch <file>',
+    description: 'Add what is missing: header parameter, refusals, replay header, x-idempotency',
+  },
+  args: patchFlags,
+  run: ({ rawArgs }) => runOpenapiPatch(rawArgs),
+})
+
 /** Each command with its own commands. */
 const commands: Readonly<
   Record<string, { readonly own: CommandDef; readonly below: Record<string, CommandDef> }>
@@ -86,6 +113,10 @@ const commands: Readonly<
   migrate: {
     own: migrate as unknown as CommandDef,
     below: { status: migrateStatus as unknown as CommandDef, export: migrateExport as unknown as CommandDef },
+  },
+  openapi: {
+    own: openapi as unknown as CommandDef,
+    below: { lint: openapiLint as unknown as CommandDef, patch: openapiPatch as unknown as CommandDef },
   },
 }
 

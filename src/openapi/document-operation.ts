@@ -153,7 +153,7 @@ function withHeaders(response: JsonObject, headers: JsonObject): JsonObject {
 function joined(own: JsonObject, refusal: JsonObject, version: OpenApiVersion): JsonObject {
   const said = typeof own['description'] === 'string' ? own['description'] : ''
   const added = refusal['description'] as string
-  const description = said.includes(added) ? said : said === '' ? added : `${said}\n\n${added}`
+  const description = said.includes(added) ? said : said === '' ? added : `${said.trimEnd()}\n\n${added}`
   const told = withHeaders(withMember(own, 'description', description), objectAt(refusal, 'headers'))
   if (version === '2.0') {
     // There is one schema for a status, whatever its media type.
