@@ -292,7 +292,7 @@ describe('a change of a file', () => {
           if (!isYaml) JSON.parse(told)
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 120 },
     )
   })
 })

@@ -212,7 +212,7 @@ describe('patchDocument', () => {
           ),
         ).toBe(true)
       }),
-      { numRuns: 400 },
+      { numRuns: 150 },
     )
   })
 
@@ -221,7 +221,7 @@ describe('patchDocument', () => {
       fc.property(fc.oneof(documents, fc.jsonValue()), (value) => {
         expect(isSame(parse(yamlText(value)), JSON.parse(JSON.stringify(value)))).toBe(true)
       }),
-      { numRuns: 1000 },
+      { numRuns: 250 },
     )
     const hard = [
       '',
