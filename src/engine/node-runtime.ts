@@ -17,7 +17,8 @@ const timers: Timers = {
   },
   background(delayMs: number, run: () => void): Cancel {
     const timer = setTimeout(run, delayMs)
-    timer.unref()
+    // Where timers are numbers, as in Workers, no timer keeps the process alive.
+    if (typeof timer === 'object') timer.unref()
     return () => clearTimeout(timer)
   },
   atTurnEnd(run: () => void): void {
