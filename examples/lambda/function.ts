@@ -1,7 +1,7 @@
 /** The function that `server.ts` serves, as it would be deployed: `handler` is what Lambda calls. */
-import type { APIGatewayProxyEventV2, SQSRecord } from 'aws-lambda'
+import type { APIGatewayProxyEventV2 } from 'aws-lambda'
 import { createIdempotency } from 'retrysafe'
-import { type ApiAnswer, idempotentApi, idempotentBatch, type LambdaContext } from 'retrysafe/lambda'
+import { type ApiAnswer, idempotentApi, type LambdaContext } from 'retrysafe/lambda'
 import { sqliteStore } from 'retrysafe/stores/sqlite'
 
 type Result = Pick<ApiAnswer, 'statusCode' | 'headers' | 'body'>
@@ -27,10 +27,3 @@ export const handler: Handler = async (event, context) =>
   event.requestContext.http.method === 'GET'
     ? { statusCode: 200, headers: {}, body: JSON.stringify({ charges }) }
     : await charge(event, context)
-
-/** Messages of a queue, each once for the order that it is about. */
-export const worker: ReturnType<typeof idempotentBatch<SQSRecord>> = idempotentBatch(
-  idem,
-  { operation: 'ship', principal: 'anonymous', key: { body: 'orderId' } },
-  async (record: SQSRecord) => console.log(`Ships ${record.body}`),
-)

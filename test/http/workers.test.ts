@@ -119,7 +119,7 @@ describe.skipIf(!hasRedis)('with nodejs_compat', () => {
     expect(await charge('k2', long)).toEqual({ ...stored, replayed: 'true' })
 
     const burst = await Promise.all(Array.from({ length: 20 }, () => charge('k3', { amount: 3 })))
-    expect(new Set(burst.map(({ status }) => status)).difference(new Set([201, 409])).size).toBe(0)
+    expect(burst.filter(({ status }) => status !== 201 && status !== 409)).toEqual([])
     // An instance that requests share would hang here: one's batch carries what another one waits for.
     const many = await Promise.all(Array.from({ length: 60 }, (_, at) => charge(`many-${at}`, { amount: 4 })))
     expect(many.filter(({ status }) => status !== 201)).toEqual([])
