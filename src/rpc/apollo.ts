@@ -1,8 +1,7 @@
 /** Apollo Server 5 and 4: a plugin. A key belongs to a mutation field; queries pass untouched. */
-import type { SentError, SentResult } from './graphql-answer.ts'
+import type { Execution, SentError, SentResult } from './graphql-answer.ts'
 import type { GraphqlDocument, GraphqlSchema, Variables } from './graphql-document.ts'
 import {
-  type Execution,
   mutationGuard,
   type MutationAnswer,
   type MutationOptions,

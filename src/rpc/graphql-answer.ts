@@ -1,5 +1,6 @@
 /** Answers of mutation fields: what is stored of them, how their errors are judged, and how they become one result. */
 import type { RootField } from './graphql-document.ts'
+import type { HandlerEnd } from './guard.ts'
 import { type Refusal, refusalData } from './refusal.ts'
 
 /** An error as it is sent. */
@@ -47,7 +48,7 @@ const codeStatuses: Readonly<Record<string, number>> = {
  * The status that says the same as an error of a field. One that its author gave neither a code nor a status is a
  * failure of the server.
  */
-export function statusOf({ extensions = {} }: SentError): number {
+function statusOf({ extensions = {} }: SentError): number {
   const { http, code } = extensions as { http?: { status?: unknown }; code?: unknown }
   if (typeof http?.status === 'number') return http.status
   if (typeof code !== 'string') return 500
@@ -55,7 +56,7 @@ export function statusOf({ extensions = {} }: SentError): number {
 }
 
 /** What the errors of a field say about the answer over HTTP, `undefined` where that is nothing. */
-export function httpPartOf(errors: readonly SentError[]): HttpPart | undefined {
+function httpPartOf(errors: readonly SentError[]): HttpPart | undefined {
   let status: number | undefined
   const headers: [string, string][] = []
   for (const { extensions = {} } of errors) {
@@ -73,14 +74,13 @@ export function httpPartOf(errors: readonly SentError[]): HttpPart | undefined {
 }
 
 /** The outcome of a field as the JSON that is sent, `undefined` where it is none. */
-export function storedField(
-  { responseName }: RootField,
+function storedField(
+  field: RootField,
   { data, errors = [] }: SentResult,
   judged: readonly SentError[],
 ): StoredField | undefined {
-  const own = (error: SentError): boolean => error.path?.[0] === responseName
-  const http = httpPartOf(judged.filter(own))
-  const sent = asJson({ value: data?.[responseName] ?? null, errors: errors.filter(own) })
+  const http = httpPartOf(errorsOf(field, judged))
+  const sent = asJson({ value: data?.[field.responseName] ?? null, errors: errorsOf(field, errors) })
   return sent === undefined ? undefined : { ...sent, ...(http === undefined ? {} : { http }) }
 }
 
@@ -90,6 +90,48 @@ function asJson(sent: StoredField): StoredField | undefined {
   } catch {
     return undefined
   }
+}
+
+/** What became of the execution of an operation. */
+export type Execution = 'never' | 'threw' | 'returned' | 'streamed'
+
+const inParts: HandlerEnd = { kind: 'unanswered', reason: 'it is sent in parts (@defer or @stream)' }
+const noJson: HandlerEnd = { kind: 'unanswered', reason: 'it is no JSON' }
+const discarded: HandlerEnd = {
+  kind: 'unanswered',
+  reason: 'a failure of another field of the operation discarded its answer',
+}
+
+/**
+ * How one of the executed fields ended. An error at the field itself is its resolver's; one further down comes after
+ * the resolver, when the effect took place, and is part of the answer.
+ */
+export function endOfField(
+  field: RootField,
+  executed: readonly RootField[],
+  execution: Execution,
+  result: SentResult,
+  judged: readonly SentError[],
+): HandlerEnd {
+  if (execution === 'threw') return { kind: 'answered', status: 500, value: undefined }
+  if (execution === 'streamed') return inParts
+  if (execution === 'never' || result.data === undefined) return { kind: 'not-run' }
+  const failure = errorsOf(field, judged).find(({ path }) => path?.length === 1)
+  if (result.data === null) {
+    // Fields run one after the other; the last one with an error took all data with it.
+    const lastAt = executed.findLastIndex((each) => errorsOf(each, judged).length > 0)
+    const at = executed.indexOf(field)
+    if (at > lastAt) return { kind: 'not-run' }
+    if (at < lastAt && failure === undefined) return discarded
+  }
+  const value = storedField(field, result, judged)
+  if (value === undefined) return noJson
+  return { kind: 'answered', status: failure === undefined ? 200 : statusOf(failure), value }
+}
+
+/** The errors of a field and of what is below it. */
+export function errorsOf({ responseName }: RootField, errors: readonly SentError[]): SentError[] {
+  return errors.filter(({ path }) => path?.[0] === responseName)
 }
 
 /** The refusal of a field as an error of the result. */

@@ -8,8 +8,11 @@
  * An operation of which one field is refused is not executed at all.
  */
 import { InvalidOptionError, MalformedKeyError } from '../core/errors.ts'
-import type { GuardedRun, IdempotencyContext } from '../engine/guarded-run.ts'
+import type { IdempotencyContext } from '../engine/guarded-run.ts'
 import {
+  endOfField,
+  errorsOf,
+  type Execution,
   type FieldPart,
   type HttpPart,
   mergedResult,
@@ -17,9 +20,7 @@ import {
   replayedPart,
   type SentError,
   type SentResult,
-  statusOf,
   type StoredField,
-  storedField,
 } from './graphql-answer.ts'
 import {
   argumentsOf,
@@ -83,8 +84,8 @@ export interface MutationRequest<Context> {
   readonly isBatched: boolean
 }
 
-/** What became of the execution. */
-export type Execution = 'never' | 'threw' | 'returned' | 'streamed'
+/** `judged`: the errors as they were before they were made fit to be sent. */
+type Finish = [execution: Execution, result: SentResult, judged: readonly SentError[]]
 
 export interface MutationAnswer {
   readonly result: SentResult
@@ -97,12 +98,8 @@ export type OpenedMutation =
   | {
       readonly kind: 'run'
       readonly document: GraphqlDocument
-      /** `judged`: the errors as they were before they were made fit to be sent. `undefined`: send the result as it is. */
-      finish(
-        execution: Execution,
-        result: SentResult,
-        judged: readonly SentError[],
-      ): Promise<MutationAnswer | undefined>
+      /** `undefined`: send the result as it is. */
+      finish(...end: Finish): Promise<MutationAnswer | undefined>
     }
 
 export interface MutationGuard<Context> {
@@ -117,8 +114,6 @@ const severalOperations =
   'The request names one key for several operations. Give each field a key of its own.'
 const severalKeys = 'The field names more than one key.'
 const sharedKey = 'Another field of the operation has the same key.'
-const inParts = 'it is sent in parts (@defer or @stream)'
-const cutOff = 'a failure of another field of the operation discarded its answer'
 
 /** @throws InvalidOptionError naming option, rule and value */
 export function mutationGuard<Context extends object>(
@@ -235,47 +230,28 @@ export function mutationGuard<Context extends object>(
 
   async function giveBack(parts: readonly OpenedField[]): Promise<void> {
     await Promise.all(
-      parts.map(({ opened }) => (opened.kind === 'run' ? guard.giveBack(opened.run) : undefined)),
+      parts.map(({ opened }) =>
+        opened.kind === 'run' ? guard.settle(opened.run, { kind: 'not-run' }) : undefined,
+      ),
     )
   }
 
   async function finish(
     parts: readonly OpenedField[],
     executed: readonly OpenedField[],
-    execution: Execution,
-    result: SentResult,
-    judged: readonly SentError[],
+    ...[execution, result, judged]: Finish
   ): Promise<MutationAnswer | undefined> {
-    const ownErrors = ({ responseName }: RootField): SentError[] =>
-      judged.filter(({ path }) => path?.[0] === responseName)
-    // Where all data is null, execution ended with the last field that has an error.
-    const lastAt =
-      result.data === null ? executed.findLastIndex(({ field }) => ownErrors(field).length > 0) : -1
-
-    const settle = async (run: GuardedRun, field: RootField, at: number): Promise<Instead | undefined> => {
-      if (execution === 'threw') return await guard.settle(run, { status: 500, value: undefined })
-      if (execution === 'streamed') return void (await guard.lose(run, inParts))
-      if (execution === 'never' || result.data === undefined) return void (await guard.giveBack(run))
-      // An error further down than the field itself comes after its resolver: the effect took place.
-      const failure = ownErrors(field).find(({ path }) => path?.length === 1)
-      if (result.data === null && at > lastAt) return void (await guard.giveBack(run))
-      if (result.data === null && at < lastAt && failure === undefined) {
-        return void (await guard.lose(run, cutOff))
-      }
-      const value = storedField(field, result, judged)
-      if (value === undefined) return void (await guard.lose(run, 'it is no JSON'))
-      return await guard.settle(run, { status: failure === undefined ? 200 : statusOf(failure), value })
-    }
+    const fields = executed.map(({ field }) => field)
     const insteads = new Map<RootField, Instead>()
     await Promise.all(
-      executed.map(async ({ field, opened }, at) => {
-        const instead = opened.kind === 'run' ? await settle(opened.run, field, at) : undefined
+      executed.map(async ({ field, opened }) => {
+        if (opened.kind !== 'run') return
+        const instead = await guard.settle(opened.run, endOfField(field, fields, execution, result, judged))
         if (instead !== undefined) insteads.set(field, instead)
       }),
     )
-    if (insteads.size === 0 && (executed.length === parts.length || result.data === undefined))
-      return undefined
-    return answerOf(parts, result, insteads)
+    const isWhole = executed.length === parts.length || result.data === undefined
+    return insteads.size === 0 && isWhole ? undefined : answerOf(parts, result, insteads)
   }
 
   function answerOf(
@@ -292,7 +268,7 @@ export function mutationGuard<Context extends object>(
         if (stored.http !== undefined) https.push(stored.http)
         return replayedPart(field, stored)
       }
-      const errors = (result.errors ?? []).filter(({ path }) => path?.[0] === field.responseName)
+      const errors = errorsOf(field, result.errors ?? [])
       return { field, value: result.data?.[field.responseName] ?? null, errors }
     })
     const isReplay = parts.every(({ field, opened }) => (insteads.get(field) ?? opened).kind === 'replay')

@@ -40,23 +40,20 @@ export type Instead =
 
 export type Opened = { readonly kind: 'pass' } | { readonly kind: 'run'; readonly run: GuardedRun } | Instead
 
-/** What a handler answered. */
-export interface CallAnswer {
-  /** The status of HTTP that says the same: it decides what the answer leaves behind. */
-  readonly status: number
-  /** The outcome, where it is kept. */
-  readonly value: unknown
-}
+/** How a handler ended. */
+export type HandlerEnd =
+  /** `status` is the one of HTTP that says the same: it decides what the answer leaves behind. */
+  | { readonly kind: 'answered'; readonly status: number; readonly value: unknown }
+  /** It never started. */
+  | { readonly kind: 'not-run' }
+  /** It took effect, and there is no answer that could be kept. */
+  | { readonly kind: 'unanswered'; readonly reason: string }
 
 export interface CallGuard {
   /** Rejects only with what the user's functions throw. */
   open(call: GuardedCall): Promise<Opened>
-  /** Settles what the handler answered. `undefined`: send it as it is. */
-  settle(run: GuardedRun, answer: CallAnswer): Promise<Instead | undefined>
-  /** Settles a run whose handler never started. */
-  giveBack(run: GuardedRun): Promise<void>
-  /** Settles a run that took effect and whose answer is lost. */
-  lose(run: GuardedRun, reason: string): Promise<void>
+  /** Settles what the handler left. `undefined`: send its answer as it is. */
+  settle(run: GuardedRun, end: HandlerEnd): Promise<Instead | undefined>
 }
 
 const operationCharactersMax = 255
@@ -101,21 +98,23 @@ export function createCallGuard(engine: RpcEngine, protocol: string, options: Re
       }
     },
 
-    async settle(run, { status, value }): Promise<Instead | undefined> {
-      const verdict = run.verdict ?? options.result(status)
+    async settle({ attempt, verdict }, end): Promise<Instead | undefined> {
+      if (end.kind === 'not-run') return await settled(() => attempt.release())
+      if (end.kind === 'unanswered') {
+        await settled(() => attempt.complete({ kind: 'unstorable', reason: end.reason }))
+        return undefined
+      }
+      const { status, value } = end
       return await settled(() => {
-        if (verdict === 'release') return run.attempt.release()
-        if (verdict === 'keep') return run.attempt.complete({ kind: 'value', value })
-        return run.attempt.unknown()
+        switch (verdict ?? options.result(status)) {
+          case 'keep':
+            return attempt.complete({ kind: 'value', value })
+          case 'release':
+            return attempt.release()
+          default:
+            return attempt.unknown()
+        }
       })
-    },
-
-    async giveBack(run): Promise<void> {
-      await settled(() => run.attempt.release())
-    },
-
-    async lose(run, reason): Promise<void> {
-      await settled(() => run.attempt.complete({ kind: 'unstorable', reason }))
     },
   }
 }

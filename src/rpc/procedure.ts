@@ -1,12 +1,15 @@
 /** The options of a procedure's middleware, resolved, and one call of it from key to settled answer. */
 import { InvalidOptionError } from '../core/errors.ts'
 import type { GuardedRun } from '../engine/guarded-run.ts'
-import { type CallAnswer, type CallGuard, createCallGuard, type GuardedCall, type Instead } from './guard.ts'
+import { createCallGuard, type GuardedCall, type Instead } from './guard.ts'
 import { type CallOptions, checkFunction, resolveGuard, type RpcEngine } from './options.ts'
 
 /** What a handler's answer is to its middleware: the framework's own result, and what is stored of it. */
-export interface Produced<Result> extends CallAnswer {
+export interface Produced<Result> {
   readonly result: Result
+  /** The status of HTTP that says the same. */
+  readonly status: number
+  readonly value: unknown
 }
 
 export type CallEnd<Result> =
@@ -40,7 +43,7 @@ export function procedureGuard<Call>(
     throw new InvalidOptionError('key', 'must be a function of the call that returns its key', key)
   }
   checkFunction('fingerprint', fingerprint, 'must be a function of the call')
-  const guard: CallGuard = createCallGuard(engine, protocol, resolved)
+  const guard = createCallGuard(engine, protocol, resolved)
 
   return {
     async run(call, operation, input, work) {
@@ -53,9 +56,9 @@ export function procedureGuard<Call>(
       const opened = await guard.open(guarded)
       if (opened.kind === 'pass') return { kind: 'passed', result: (await work(undefined)).result }
       if (opened.kind !== 'run') return opened
-      const produced = await work(opened.run)
-      const instead = await guard.settle(opened.run, produced)
-      return instead ?? { kind: 'executed', result: produced.result }
+      const { result, status, value } = await work(opened.run)
+      const instead = await guard.settle(opened.run, { kind: 'answered', status, value })
+      return instead ?? { kind: 'executed', result }
     },
   }
 }

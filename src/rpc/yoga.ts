@@ -1,8 +1,7 @@
 /** GraphQL Yoga 5: a plugin. A key belongs to a mutation field; queries and subscriptions pass untouched. */
-import type { SentError, SentResult } from './graphql-answer.ts'
+import type { Execution, SentError, SentResult } from './graphql-answer.ts'
 import type { GraphqlDocument, GraphqlSchema, Variables } from './graphql-document.ts'
 import {
-  type Execution,
   mutationGuard,
   type MutationOptions,
   type MutationAnswer,

@@ -1,7 +1,10 @@
 /** A schema of charges that both GraphQL servers of the tests run, and requests to them. */
-import { GraphQLError } from 'graphql'
+import { createRequire } from 'node:module'
 import { idempotencyOf, idempotentDirective } from '../../src/rpc/yoga.ts'
 import { gate, type Gate } from './serving.ts'
+
+// Vitest would load the package's other format, whose errors are foreign to the servers.
+const { GraphQLError } = createRequire(import.meta.url)('graphql') as typeof import('graphql')
 
 export const typeDefs: string = `
   ${idempotentDirective}

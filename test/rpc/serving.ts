@@ -17,7 +17,7 @@ export function instance(): Idempotency {
 /** An instance whose store takes no claim. */
 export function instanceWithoutStore(): Idempotency {
   const claim = (): Promise<never> => Promise.reject(new StoreError('permanent', 'The store is down.'))
-  const idem = createIdempotency({ store: { ...memoryStore(), claim }, sweep: false })
+  const idem = createIdempotency({ store: Object.assign(memoryStore(), { claim }), sweep: false })
   onTestFinished(() => idem.close())
   return idem
 }
