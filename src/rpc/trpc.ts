@@ -1,5 +1,4 @@
 /** tRPC 11: a middleware for mutations. A key belongs to a procedure call, so batched calls stay apart. */
-import type { TRPCMiddlewareFunction } from '@trpc/server'
 import type { GuardedRun } from '../engine/guarded-run.ts'
 import type { IdempotencyContext } from './guard.ts'
 import { keyOfCall, writeKeyList } from './key-field.ts'
@@ -11,16 +10,30 @@ export type { IdempotencyContext } from './guard.ts'
 export type { CallOptions, GuardOptions, ResultVerdict, RpcEngine } from './options.ts'
 export type { RefusalData } from './refusal.ts'
 
-/** What the middleware adds to the context. */
+/**
+ * What the middleware adds to the context.
+ *
+ * @example
+ * interface Context extends TrpcIdempotency { user: User }
+ * const t = initTRPC.context<Context>().create()
+ */
 export interface TrpcIdempotency {
-  /** The attempt under which this call runs; `undefined` where it is not protected. */
-  readonly idempotency: IdempotencyContext | undefined
+  /** The attempt under which this call runs; absent where it is not protected. */
+  readonly idempotency?: IdempotencyContext | undefined
 }
 
-/** The result of tRPC's `next`. The compiler reads what a middleware adds to the context from this type's name. */
-type Result<Added = object> = Awaited<
-  ReturnType<TRPCMiddlewareFunction<object, object, object, Added, unknown>>
->
+/** The result of tRPC's `next`. */
+export type TrpcResult =
+  | { readonly marker: Marker; ok: true; data: unknown }
+  | { readonly marker: Marker; ok: false; error: ProcedureError }
+
+type Marker = 'middlewareMarker' & { __brand: 'middlewareMarker' }
+
+/** The members of tRPC's error that are used. */
+interface ProcedureError extends Error {
+  readonly code: TrpcCode
+  readonly cause?: Error
+}
 
 /** A procedure call, as tRPC hands it to middlewares. */
 export interface TrpcCall<Ctx, Input> {
@@ -37,9 +50,10 @@ export interface TrpcCall<Ctx, Input> {
   readonly getRawInput: () => Promise<unknown>
 }
 
-interface Next {
-  (): Promise<Result>
-  (added: { ctx: TrpcIdempotency }): Promise<Result<TrpcIdempotency>>
+/** tRPC's `next`, as far as it is used. */
+export interface TrpcNext {
+  (): Promise<TrpcResult>
+  (added: { ctx: TrpcIdempotency }): Promise<TrpcResult>
 }
 
 /**
@@ -56,12 +70,12 @@ interface Next {
 export function idempotent<Ctx, Input>(
   idem: RpcEngine,
   options: CallOptions<TrpcCall<Ctx, Input>>,
-): (call: TrpcCall<Ctx, Input> & { readonly next: Next }) => Promise<Result<TrpcIdempotency>> {
+): (call: TrpcCall<Ctx, Input> & { readonly next: TrpcNext }) => Promise<TrpcResult> {
   const guard = procedureGuard(idem, 'trpc', options)
   return async (call) => {
     const { next, type, path } = call
     if (type !== 'mutation' || isInside(call.ctx, path)) return await next()
-    const work = async (run: GuardedRun | undefined): Promise<Produced<Result>> => {
+    const work = async (run: GuardedRun | undefined): Promise<Produced<TrpcResult>> => {
       if (run !== undefined) runs.set(run, path)
       return asProduced(await next({ ctx: { idempotency: run } }))
     }
@@ -93,7 +107,7 @@ type StoredResult =
   | { readonly ok: true; readonly data: unknown }
   | { readonly ok: false; readonly error: { readonly code: TrpcCode; readonly message: string } }
 
-function asProduced(result: Result): Produced<Result> {
+function asProduced(result: TrpcResult): Produced<TrpcResult> {
   if (result.ok) return { result, status: 200, value: { ok: true, data: result.data } }
   const { code, message } = result.error
   const value: StoredResult = { ok: false, error: { code, message } }
@@ -106,9 +120,9 @@ function failedInput(error: { readonly code: string; readonly cause?: unknown })
   return error.code === 'BAD_REQUEST' && Array.isArray(issues)
 }
 
-function asResult(stored: StoredResult): Result {
+function asResult(stored: StoredResult): TrpcResult {
   if (!stored.ok) throw new CallError(stored.error.code, stored.error.message)
-  return { marker: 'middlewareMarker' as Result['marker'], ok: true, data: stored.data }
+  return { marker: 'middlewareMarker' as Marker, ok: true, data: stored.data }
 }
 
 /** tRPC takes an error of this name for one of its own, also across copies of the package. */
@@ -124,9 +138,7 @@ class CallError extends Error {
   }
 }
 
-type TrpcCode = Extract<Result, { ok: false }>['error']['code']
-
-const statuses: Readonly<Record<TrpcCode, number>> = {
+const statuses = {
   PARSE_ERROR: 400,
   BAD_REQUEST: 400,
   UNAUTHORIZED: 401,
@@ -148,7 +160,10 @@ const statuses: Readonly<Record<TrpcCode, number>> = {
   BAD_GATEWAY: 502,
   SERVICE_UNAVAILABLE: 503,
   GATEWAY_TIMEOUT: 504,
-}
+} as const
+
+/** A code of tRPC's errors. */
+export type TrpcCode = keyof typeof statuses
 
 const refusalCodes: Readonly<Record<Refusal['status'], TrpcCode>> = {
   400: 'BAD_REQUEST',

@@ -7,11 +7,21 @@ import { z } from 'zod'
 import { InvalidOptionError } from '../../src/core/errors.ts'
 import { decodeValue, encodeValue } from '../../src/core/outcome-value.ts'
 import type { Idempotency } from '../../src/engine/idempotency.ts'
-import { headerKey, idempotencyData, idempotent, keyHeaders } from '../../src/rpc/trpc.ts'
+import {
+  headerKey,
+  idempotencyData,
+  idempotent,
+  keyHeaders,
+  type TrpcIdempotency,
+} from '../../src/rpc/trpc.ts'
 import { eventually } from '../eventually.ts'
 import { gate, instance, instanceWithoutStore, serve } from './serving.ts'
 
-function createContext({ req, info }: CreateHTTPContextOptions) {
+interface Context extends Pick<CreateHTTPContextOptions, 'req' | 'info'>, TrpcIdempotency {
+  readonly tenant: string | undefined
+}
+
+function createContext({ req, info }: CreateHTTPContextOptions): Context {
   return { req, info, tenant: req.headers['x-tenant'] as string | undefined }
 }
 
@@ -21,7 +31,7 @@ const transformer = {
   deserialize: (text: unknown): unknown => (text === undefined ? undefined : decodeValue(text as string)),
 }
 
-const t = initTRPC.context<typeof createContext>().create({
+const t = initTRPC.context<Context>().create({
   isDev: false,
   transformer,
   errorFormatter: ({ shape, error }) => ({ ...shape, data: { ...shape.data, ...idempotencyData(error) } }),
