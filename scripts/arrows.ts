@@ -44,6 +44,7 @@ export const units: Readonly<Record<UnitRoom, readonly string[]>> = {
     'koa',
     'hono',
     'h3',
+    'h3-1',
     'elysia',
     'nest',
     'next',

@@ -13,7 +13,8 @@ import { type BodyRecording, type PieceSource, RecordedBody } from './recorded-b
  *
  * @throws what the body's source fails with before anything was sent
  */
-export async function recordFetchResponse(response: Response, recording: BodyRecording): Promise<Response> {
+export async function recordFetchResponse(given: Response, recording: BodyRecording): Promise<Response> {
+  const response = asSent(given)
   // Before the body: some servers' own kind of response takes on another media type once its body is asked for.
   const head = { status: response.status, headers: linesOf(response.headers) }
   if (response.body === null) {
@@ -56,6 +57,31 @@ function streamOf(
       else controller.enqueue(value as Uint8Array<ArrayBuffer>)
     },
     cancel: () => recorded.finishAlone(),
+  })
+}
+
+/** A response of srvx, as it gives it to Node. */
+interface FastResponse {
+  _toNodeResponse(): {
+    readonly status: number
+    readonly statusText: string
+    /** Names and values by turns. */
+    readonly headers: readonly string[]
+    readonly body?: unknown
+  }
+}
+
+/** The servers of srvx, on which h3 and Elysia run on Node, complete a response of their own only as it leaves. */
+function asSent(response: Response): Response {
+  if (typeof (response as Partial<FastResponse>)._toNodeResponse !== 'function') return response
+  const { status, statusText, headers, body } = (response as unknown as FastResponse)._toNodeResponse()
+  const lines = new Headers()
+  for (let at = 0; at + 1 < headers.length; at += 2)
+    lines.append(headers[at] as string, headers[at + 1] as string)
+  return new Response((body ?? null) as ConstructorParameters<typeof Response>[0], {
+    status,
+    statusText,
+    headers: lines,
   })
 }
 

@@ -13,7 +13,22 @@ export function fetchTarget(request: Request): { path: string; query: string } {
   return { path: pathname, query: search.slice(1) }
 }
 
-export type FetchBodyRead = RequestBody | { readonly kind: 'too-large' } | { readonly kind: 'broken-off' }
+export type FetchBodyRead =
+  | RequestBody
+  | { readonly kind: 'too-large' }
+  | { readonly kind: 'broken-off' }
+  /** It was read before, and nothing of it can be had. */
+  | { readonly kind: 'used' }
+
+/**
+ * Reads a body up to `bytesMax` from a copy: the request stays unread, with all that its runtime has put on it. At most
+ * that many octets wait in memory for the second reader.
+ */
+export async function readFetchCopy(request: Request, bytesMax: number): Promise<FetchBodyRead> {
+  if (request.bodyUsed) return { kind: 'used' }
+  if (request.body === null) return { kind: 'octets', octets: new Uint8Array(0) }
+  return await readFetchBody(request.clone(), bytesMax)
+}
 
 /** Reads a body up to `bytesMax`. The request is used up; `withBody` makes one that is not. */
 export async function readFetchBody(request: Request, bytesMax: number): Promise<FetchBodyRead> {

@@ -64,8 +64,8 @@ export async function openNode<Request extends NodeRequest>(
 }
 
 /** Records what the handler answers to a request that runs. */
-export function recordNode(guard: HttpGuard, run: GuardedRun, response: NodeResponse): void {
-  recordResponse(response, {
+export function recordNode(guard: HttpGuard, run: GuardedRun, response: NodeResponse): StartedRecording {
+  return recordResponse(response, {
     bytesMax: guard.options.responseBytesMax,
     holds: guard.options.transaction,
     settle: (captured) => guard.finish(run, captured),
@@ -87,12 +87,13 @@ export async function guardNode<Request extends NodeRequest>(
   response: NodeResponse,
   run: (guarded: GuardedRun | undefined) => void,
   route?: string,
+  left?: BodyLeft,
 ): Promise<void> {
   if (isRecorded(response)) return run(undefined)
   const field = readNodeKey(guard, request)
   if (field.kind === 'answer') return sendRefusal(request, response, field.answer)
   if (field.kind === 'pass') return run(undefined)
-  const opened = await openNode(guard, field.key, principal, request, response, route)
+  const opened = await openNode(guard, field.key, principal, request, response, route, left)
   switch (opened.kind) {
     case 'answer':
       return request.complete
