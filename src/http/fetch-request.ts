@@ -26,26 +26,36 @@ export type FetchBodyRead =
  */
 export async function readFetchCopy(request: Request, bytesMax: number): Promise<FetchBodyRead> {
   if (request.bodyUsed) return { kind: 'used' }
-  if (request.body === null) return { kind: 'octets', octets: new Uint8Array(0) }
+  if (request.body === null || declaresMore(request, bytesMax)) return await readFetchBody(request, bytesMax)
   return await readFetchBody(request.clone(), bytesMax)
 }
 
 /** Reads a body up to `bytesMax`. The request is used up; `withBody` makes one that is not. */
 export async function readFetchBody(request: Request, bytesMax: number): Promise<FetchBodyRead> {
   if (request.body === null) return { kind: 'octets', octets: new Uint8Array(0) }
-  if (Number(request.headers.get('content-length') ?? 0) > bytesMax) return { kind: 'too-large' }
+  if (declaresMore(request, bytesMax)) return { kind: 'too-large' }
   const pieces: Uint8Array[] = []
   let bytes = 0
   try {
-    for await (const piece of request.body) {
-      bytes += piece.length
-      if (bytes > bytesMax) return { kind: 'too-large' }
-      pieces.push(piece)
+    const reader = (request.body as ReadableStream<Uint8Array>).getReader()
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return { kind: 'octets', octets: joinPieces(pieces, bytes) }
+      bytes += value.length
+      if (bytes > bytesMax) {
+        // Not waited for: the end of a copy comes only with that of the request.
+        reader.cancel().catch(() => {})
+        return { kind: 'too-large' }
+      }
+      pieces.push(value)
     }
   } catch {
     return { kind: 'broken-off' }
   }
-  return { kind: 'octets', octets: joinPieces(pieces, bytes) }
+}
+
+function declaresMore(request: Request, bytesMax: number): boolean {
+  return Number(request.headers.get('content-length') ?? 0) > bytesMax
 }
 
 /** The same request, with its body unread. */
