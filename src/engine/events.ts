@@ -2,7 +2,7 @@
  * What the engine reports, over `node:diagnostics_channel`: one channel `retrysafe:<event>` for each event.
  * Nothing is made when nobody listens. No event holds a key, a principal, an input or an outcome.
  */
-import { type Channel, channel } from 'node:diagnostics_channel'
+import type { Channel } from 'node:diagnostics_channel'
 import type { RecordId } from '../core/record.ts'
 import type { NotRun, OutcomeAge } from './attempt.ts'
 
@@ -39,12 +39,15 @@ export interface EngineEvents {
 
 export type EngineEventName = keyof EngineEvents
 
+/** Asked for, not imported: bundlers for runtimes without it refuse the import. There, nobody can listen. */
+const diagnostics = globalThis.process?.getBuiltinModule?.('node:diagnostics_channel')
+
 const channels = new Map<EngineEventName, Channel>()
 
-function channelOf(name: EngineEventName): Channel {
+function channelOf(name: EngineEventName): Channel | undefined {
   let found = channels.get(name)
-  if (found === undefined) {
-    found = channel(`retrysafe:${name}`)
+  if (found === undefined && diagnostics !== undefined) {
+    found = diagnostics.channel(`retrysafe:${name}`)
     channels.set(name, found)
   }
   return found
@@ -53,7 +56,7 @@ function channelOf(name: EngineEventName): Channel {
 /** Publishes an event; `make` is called only when somebody listens. */
 export function report<Name extends EngineEventName>(name: Name, make: () => EngineEvents[Name]): void {
   const target = channelOf(name)
-  if (target.hasSubscribers) target.publish(make())
+  if (target?.hasSubscribers === true) target.publish(make())
 }
 
 /**
@@ -69,9 +72,9 @@ export function onEvent<Name extends EngineEventName>(
 ): () => void {
   const target = channelOf(name)
   const handler = (message: unknown): void => listener(message as EngineEvents[Name])
-  target.subscribe(handler)
+  target?.subscribe(handler)
   return () => {
-    target.unsubscribe(handler)
+    target?.unsubscribe(handler)
   }
 }
 

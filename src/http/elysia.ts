@@ -93,7 +93,7 @@ export function idempotent(
     if (field.kind === 'answer') return answered(request, field.answer)
     const read = async (): Promise<FetchBodyRead> =>
       copies.get(request) ?? (await readFetchCopy(request, bytesMax))
-    const opened = await openKeyed(guard, field.key, principal, context, request, read, context.route)
+    const opened = await openKeyed(guard, field.key, principal, context, request, read, context)
     switch (opened.kind) {
       case 'answer':
         return answered(request, opened.answer)

@@ -1,18 +1,66 @@
-/** The protocol on a fetch `Request`: what plain fetch handlers and Hono share. */
-import { type FetchBodyRead, fetchTarget, keyLines, readFetchBody, withBody } from './fetch-request.ts'
+/** The protocol on a fetch `Request`: what all frameworks that hand one out share. */
+import {
+  type FetchBodyRead,
+  fetchTarget,
+  formValues,
+  keyLines,
+  readFetchBody,
+  readFetchCopy,
+  withBody,
+} from './fetch-request.ts'
 import { toFetchResponse } from './fetch-recorder.ts'
 import { resolvePrincipal } from './principal.ts'
 import type { IdempotentOptions } from './options.ts'
 import type { GuardedRun, HttpGuard, ProblemCode, ProtocolAnswer } from './protocol.ts'
 import type { BodyRecording } from './recorded-body.ts'
 
+/** Where a request was sent. */
+export interface FetchDestination {
+  /** The framework's route, for events and lists. */
+  readonly route?: string | undefined
+  /** Path and query that were asked for, where the request's own URL is the framework's. */
+  readonly url?: URL | undefined
+}
+
+/** What differs between frameworks. */
+export interface FetchOpening extends FetchDestination {
+  /**
+   * Hands on the request that came in, and reads a clone: for requests of a class or a state that a copy would lose.
+   * Default `false`: a copy whose body is there already, which costs less.
+   */
+  readonly keepsRequest?: boolean
+  /** Name of the form field that has the key where the header field is absent. Default: none has. */
+  readonly keyField?: string
+}
+
+/** What the resolver of the principal threw: in some frameworks that is an answer too. */
+interface Thrown {
+  readonly thrown?: { readonly error: unknown }
+}
+
 /** What becomes of a request that has a key. */
 export type KeyedOpened =
   | { readonly kind: 'run'; readonly run: GuardedRun }
   | { readonly kind: 'unprotected' }
-  | { readonly kind: 'answer'; readonly answer: ProtocolAnswer }
+  | (Thrown & { readonly kind: 'answer'; readonly answer: ProtocolAnswer })
   /** The client left before its request was whole. */
   | { readonly kind: 'gone' }
+
+export type FetchOpened =
+  /** Call the handler with this request: under an attempt, or unprotected. */
+  | {
+      readonly kind: 'run'
+      readonly request: Request
+      /** `undefined`: not guarded, or unprotected because the store is down. */
+      readonly run: GuardedRun | undefined
+      readonly unprotected?: true
+    }
+  | (Thrown & {
+      readonly kind: 'answer'
+      readonly response: Response
+      /** What `response` was made of; `undefined` where the request broke off. */
+      readonly answer: ProtocolAnswer | undefined
+    })
 
 /** Requests that run under an attempt: a second layer further in leaves them alone. */
 const running = new WeakSet<Request>()
@@ -33,11 +81,14 @@ export async function openKeyed<Subject>(
   subject: Subject,
   request: Request,
   read: () => Promise<FetchBodyRead>,
-  route?: string,
+  { route, url }: FetchDestination = {},
 ): Promise<KeyedOpened> {
   const refused = (code: ProblemCode): KeyedOpened => ({ kind: 'answer', answer: guard.problem(code) })
   const resolved = await resolvePrincipal(principal, subject)
-  if (resolved.kind === 'failed') return refused('principal-invalid')
+  if (resolved.kind === 'failed') {
+    const answer = guard.problem('principal-invalid')
+    return { kind: 'answer', answer, thrown: { error: resolved.error } }
+  }
   const body = await read()
   if (body.kind === 'too-large') return refused('request-too-large')
   if (body.kind === 'used') return refused('input-unsupported')
@@ -47,7 +98,7 @@ export async function openKeyed<Subject>(
     key,
     principal: resolved.principal,
     method,
-    ...fetchTarget(request),
+    ...fetchTarget(url ?? new URL(request.url)),
     mediaType: headers.get('content-type') ?? undefined,
     contentEncoding: headers.get('content-encoding') ?? undefined,
     body,
@@ -57,52 +108,75 @@ export async function openKeyed<Subject>(
   return opened
 }
 
-export type FetchOpened =
-  /** Call the handler with this request: under an attempt, or unprotected. */
-  | {
-      readonly kind: 'run'
-      readonly request: Request
-      /** `undefined`: not guarded, or unprotected because the store is down. */
-      readonly run: GuardedRun | undefined
-      readonly unprotected?: true
-    }
-  | { readonly kind: 'answer'; readonly response: Response }
-
 /**
- * From a request to the right to run it, or to the answer. The request is read, and the one to run is made anew.
- * `subject` is what the resolver gets.
+ * From a request to the right to run it, or to the answer. `subject` is what the resolver gets. The request to run is
+ * one whose body is unread.
  */
 export async function openFetch<Subject>(
   guard: HttpGuard,
   principal: IdempotentOptions<Subject>['principal'],
   subject: Subject,
   request: Request,
-  route?: string,
+  how: FetchOpening = {},
 ): Promise<FetchOpened> {
   if (isRunning(request)) return { kind: 'run', request, run: undefined }
-  const field = guard.readKey(request.method, keyLines(request, guard.options.header))
-  if (field.kind === 'pass') return { kind: 'run', request, run: undefined }
-  if (field.kind === 'answer') return { kind: 'answer', response: toFetchResponse(field.answer) }
-  let unread = request
-  const read = async (): Promise<FetchBodyRead> => {
-    const body = await readFetchBody(request, guard.options.requestBytesMax)
-    if (body.kind === 'octets') unread = withBody(request, body.octets)
-    return body
-  }
-  const opened = await openKeyed(guard, field.key, principal, subject, request, read, route)
+  const body = new Body(request, guard.options.requestBytesMax, how.keepsRequest === true)
+  const field = guard.readKey(request.method, await keyLinesOf(guard, request, body, how.keyField))
+  if (field.kind === 'pass') return { kind: 'run', request: await body.handedOn(), run: undefined }
+  if (field.kind === 'answer') return answered(field.answer)
+  const opened = await openKeyed(guard, field.key, principal, subject, request, () => body.read(), how)
   switch (opened.kind) {
     case 'answer':
-      return { kind: 'answer', response: toFetchResponse(opened.answer) }
+      return { ...opened, ...answered(opened.answer) }
     case 'gone':
-      return { kind: 'answer', response: goneResponse() }
+      return { kind: 'answer', response: goneResponse(), answer: undefined }
     case 'unprotected':
-      return { kind: 'run', request: unread, run: undefined, unprotected: true }
-    case 'run':
+      return { kind: 'run', request: await body.handedOn(), run: undefined, unprotected: true }
+    case 'run': {
+      const unread = await body.handedOn()
       running.add(unread)
       return { kind: 'run', request: unread, run: opened.run }
+    }
     default:
       return opened satisfies never
   }
+}
+
+/** A request's body, read at most once. */
+class Body {
+  readonly #request: Request
+  readonly #bytesMax: number
+  readonly #keepsRequest: boolean
+  #read: Promise<FetchBodyRead> | undefined
+
+  constructor(request: Request, bytesMax: number, keepsRequest: boolean) {
+    this.#request = request
+    this.#bytesMax = bytesMax
+    this.#keepsRequest = keepsRequest
+  }
+
+  read(): Promise<FetchBodyRead> {
+    this.#read ??= (this.#keepsRequest ? readFetchCopy : readFetchBody)(this.#request, this.#bytesMax)
+    return this.#read
+  }
+
+  /** The request for the handler, with its body unread. */
+  async handedOn(): Promise<Request> {
+    if (this.#keepsRequest || this.#read === undefined) return this.#request
+    const read = await this.#read
+    return read.kind === 'octets' ? withBody(this.#request, read.octets) : this.#request
+  }
+}
+
+async function keyLinesOf(
+  guard: HttpGuard,
+  request: Request,
+  body: Body,
+  keyField: string | undefined,
+): Promise<string[]> {
+  const lines = keyLines(request, guard.options.header)
+  if (lines.length > 0 || keyField === undefined || !guard.options.methods.has(request.method)) return lines
+  return await formValues(request, keyField, () => body.read())
 }
 
 /** For a client that has left before its request was whole: nobody reads it. */
@@ -120,4 +194,8 @@ export function recordingOf(guard: HttpGuard, run: GuardedRun): BodyRecording {
       await guard.abandon(run, 'unknown')
     },
   }
+}
+
+function answered(answer: ProtocolAnswer): Extract<FetchOpened, { kind: 'answer' }> {
+  return { kind: 'answer', response: toFetchResponse(answer), answer }
 }

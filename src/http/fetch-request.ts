@@ -8,8 +8,7 @@ export function keyLines(request: Request, name: string): string[] {
 }
 
 /** Path and query as sent. */
-export function fetchTarget(request: Request): { path: string; query: string } {
-  const { pathname, search } = new URL(request.url)
+export function fetchTarget({ pathname, search }: URL): { path: string; query: string } {
   return { path: pathname, query: search.slice(1) }
 }
 
@@ -28,6 +27,30 @@ export async function readFetchCopy(request: Request, bytesMax: number): Promise
   if (request.bodyUsed) return { kind: 'used' }
   if (request.body === null || declaresMore(request, bytesMax)) return await readFetchBody(request, bytesMax)
   return await readFetchBody(request.clone(), bytesMax)
+}
+
+const formType = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\s*(?:;|$)/i
+
+/**
+ * The values of one field of a form, one string for each; none where the body is no form that can be read.
+ * `read` is asked for the body only where its media type says that it is a form.
+ */
+export async function formValues(
+  request: Request,
+  name: string,
+  read: () => Promise<FetchBodyRead>,
+): Promise<string[]> {
+  const type = request.headers.get('content-type') ?? ''
+  if (!formType.test(type) || request.headers.has('content-encoding')) return []
+  const body = await read()
+  if (body.kind !== 'octets') return []
+  try {
+    const octets = body.octets as Uint8Array<ArrayBuffer>
+    const form = await new Response(octets, { headers: { 'Content-Type': type } }).formData()
+    return form.getAll(name).map(String)
+  } catch {
+    return []
+  }
 }
 
 /** Reads a body up to `bytesMax`. The request is used up; `withBody` makes one that is not. */

@@ -85,7 +85,7 @@ export function idempotent<Event extends H3Event>(
     if (field.kind === 'answer') return toFetchResponse(field.answer)
     const read = (): ReturnType<typeof readFetchCopy> => readFetchCopy(request, guard.options.requestBytesMax)
     const route = context.matchedRoute?.route
-    const opened = await openKeyed(guard, field.key, principal, event, request, read, route)
+    const opened = await openKeyed(guard, field.key, principal, event, request, read, { route })
     switch (opened.kind) {
       case 'answer':
         return toFetchResponse(opened.answer)

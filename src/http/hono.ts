@@ -44,7 +44,7 @@ export function idempotent<Context extends HonoContext = HonoContext>(
   const { guard, principal, operation } = mount(idem, options)
   const layer = async (context: Context, next: () => Promise<void>): Promise<Response | void> => {
     const given = await unread(context)
-    const opened = await openFetch(guard, principal, context, given, context.req.routePath)
+    const opened = await openFetch(guard, principal, context, given, { route: context.req.routePath })
     if (opened.kind === 'answer') return opened.response
     context.req.raw = opened.request
     const { run } = opened

@@ -3,7 +3,7 @@ import type { IdempotentOptions } from './options.ts'
 
 export type ResolvedPrincipal =
   | { readonly kind: 'principal'; readonly principal: unknown }
-  | { readonly kind: 'failed' }
+  | { readonly kind: 'failed'; readonly error: unknown }
 
 /** Asks the resolver; what it throws is its own fault, never the client's, and never a shared scope. */
 export async function resolvePrincipal<Subject>(
@@ -13,7 +13,7 @@ export async function resolvePrincipal<Subject>(
   if (principal === 'anonymous') return { kind: 'principal', principal }
   try {
     return { kind: 'principal', principal: await principal(subject) }
-  } catch {
-    return { kind: 'failed' }
+  } catch (error) {
+    return { kind: 'failed', error }
   }
 }

@@ -8,6 +8,8 @@ export interface ProtocolAnswer {
   readonly body: Uint8Array
   /** `replayed`, or the code of the error. For logs. */
   readonly code: string
+  /** The stored result of a replay, where it is a value and no HTTP answer (see `HttpGuard.finishValue`). */
+  readonly stored?: { readonly value: unknown }
 }
 
 export interface Problem {

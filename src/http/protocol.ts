@@ -81,6 +81,11 @@ export interface HttpGuard {
   /** Settles what the handler answered. An answer: send it instead of the handler's. */
   finish(run: GuardedRun, captured: CapturedAnswer): Promise<ProtocolAnswer | undefined>
   /**
+   * Settles a result that is a value and no HTTP answer, judged by the status that it stands for. Its replay is an
+   * answer with `stored`. What `encodeValue` refuses leaves `outcome-unstorable` behind: the effect took place.
+   */
+  finishValue(run: GuardedRun, status: number, value: unknown): Promise<ProtocolAnswer | undefined>
+  /**
    * The handler threw. Unless it said otherwise before, that counts as an answer of 500; where such an answer would
    * be kept and there is none, the outcome is unknown.
    */
@@ -281,23 +286,24 @@ export function createGuard(
     },
 
     async finish(run, captured): Promise<ProtocolAnswer | undefined> {
-      if (options.transaction && captured.body === 'omitted') {
+      const { status, headers, body } = captured
+      if (options.transaction && body === 'omitted') {
         const failed = await settle(options, () => run.attempt.unknown())
         return failed ?? problem('outcome-undone', unheldAnswer)
       }
-      const verdict = run.verdict ?? options.result(captured.status)
-      return await settle(options, () => {
-        // What took effect in a transaction is rolled back, so that nothing of it is unknown.
-        if (verdict === 'release' || (options.transaction && verdict !== 'keep')) return run.attempt.release()
-        if (verdict === 'unknown') return run.attempt.unknown()
-        const { status, body } = captured
-        return run.attempt.complete({
-          kind: 'response',
-          status,
-          headers: storedHeaders(captured.headers),
-          body,
-        })
+      return await settleBy(options, run, status, () =>
+        run.attempt.complete({ kind: 'response', status, headers: storedHeaders(headers), body }),
+      )
+    },
+
+    async finishValue(run, status, value): Promise<ProtocolAnswer | undefined> {
+      let stored: Outcome | undefined
+      const instead = await settleBy(options, run, status, async () => {
+        const settled = await run.attempt.complete({ kind: 'value', value })
+        if (settled.kind === 'settled') stored = settled.outcome
+        return settled
       })
+      return stored?.kind === 'unstorable' ? problem('outcome-unstorable') : instead
     },
 
     threw(run): 'release' | 'unknown' {
@@ -316,6 +322,22 @@ export function createGuard(
 const unheldAnswer =
   'An event stream, or an answer over responseBytesMax, cannot be held back until its transaction commits. Nothing was applied.'
 const unsupportedBody = 'The body holds more than can be compared.'
+
+/** By the handler's own word, or by the status. */
+function settleBy(
+  options: GuardOptions,
+  run: GuardedRun,
+  status: number,
+  complete: () => Promise<Settled>,
+): Promise<ProtocolAnswer | undefined> {
+  const verdict = run.verdict ?? options.result(status)
+  return settle(options, () => {
+    // What took effect in a transaction is rolled back, so that nothing of it is unknown.
+    if (verdict === 'release' || (options.transaction && verdict !== 'keep')) return run.attempt.release()
+    if (verdict === 'unknown') return run.attempt.unknown()
+    return complete()
+  })
+}
 
 async function settle(
   options: GuardOptions,
@@ -368,10 +390,16 @@ function answerOf(options: GuardOptions, end: NotRun): ProtocolAnswer {
 }
 
 function replayOf(options: GuardOptions, outcome: Outcome): ProtocolAnswer {
+  if (outcome.kind === 'value') return storedReplayOf(options, outcome.value)
   if (outcome.kind !== 'response') return problemAnswer(options, 'outcome-unstorable')
   if (outcome.body === 'omitted') return omittedReplayOf(options, outcome)
   const headers = replayHeaders(outcome.headers, options.marker)
   return { status: outcome.status, headers, body: outcome.body, code: 'replayed' }
+}
+
+/** An adapter that stores no values has no use for one, and answers that there is no answer. */
+function storedReplayOf(options: GuardOptions, value: unknown): ProtocolAnswer {
+  return { ...problemAnswer(options, 'outcome-unstorable'), code: 'replayed', stored: { value } }
 }
 
 /** The body was too large to keep. Where the answer named its resource, the client is sent there. */
