@@ -53,14 +53,17 @@ export async function formValues(
   }
 }
 
-/** Reads a body up to `bytesMax`. The request is used up; `withBody` makes one that is not. */
-export async function readFetchBody(request: Request, bytesMax: number): Promise<FetchBodyRead> {
-  if (request.body === null) return { kind: 'octets', octets: new Uint8Array(0) }
-  if (declaresMore(request, bytesMax)) return { kind: 'too-large' }
+/** Reads a body up to `bytesMax`. The message is used up; `withBody` makes a request that is not. */
+export async function readFetchBody(
+  message: Pick<Request, 'body' | 'headers'>,
+  bytesMax: number,
+): Promise<FetchBodyRead> {
+  if (message.body === null) return { kind: 'octets', octets: new Uint8Array(0) }
+  if (declaresMore(message, bytesMax)) return { kind: 'too-large' }
   const pieces: Uint8Array[] = []
   let bytes = 0
   try {
-    const reader = (request.body as ReadableStream<Uint8Array>).getReader()
+    const reader = (message.body as ReadableStream<Uint8Array>).getReader()
     for (;;) {
       const { done, value } = await reader.read()
       if (done) return { kind: 'octets', octets: joinPieces(pieces, bytes) }
@@ -77,7 +80,7 @@ export async function readFetchBody(request: Request, bytesMax: number): Promise
   }
 }
 
-function declaresMore(request: Request, bytesMax: number): boolean {
+function declaresMore(request: Pick<Request, 'headers'>, bytesMax: number): boolean {
   return Number(request.headers.get('content-length') ?? 0) > bytesMax
 }
 
