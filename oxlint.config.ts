@@ -131,7 +131,15 @@ const config: OxlintConfig = {
   categories: { correctness: 'error' },
   options: { typeAware: true, denyWarnings: true },
   env: { node: true, es2024: true },
-  ignorePatterns: ['dist', '.scratch', '.retrysafe'],
+  ignorePatterns: [
+    'dist',
+    '.scratch',
+    '.retrysafe',
+    '.next',
+    'next-env.d.ts',
+    '.react-router',
+    '{examples,test/http/apps}/react-router/build',
+  ],
   rules: {
     'typescript/no-floating-promises': 'error',
     'typescript/no-misused-promises': 'error',

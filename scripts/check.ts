@@ -12,6 +12,9 @@ const root = join(import.meta.dirname, '..')
 
 const staticSteps: ReadonlyArray<readonly [name: string, ...command: [string, ...string[]]]> = [
   ['types', 'tsc', '-p', '.'],
+  ...['examples/next', 'examples/react-router', 'test/http/apps/next', 'test/http/apps/react-router'].map(
+    (app): [string, string, ...string[]] => [`types of ${app}`, 'tsc', '-p', app],
+  ),
   ['lint', 'oxlint', '.'],
   ['format', 'biome', 'format', '.'],
   ['unused code', 'knip', '--no-progress'],

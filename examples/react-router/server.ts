@@ -9,7 +9,11 @@ import { createRequestListener } from '@react-router/node'
 import type { ServerBuild } from 'react-router'
 import { createServer as createVite } from 'vite'
 
-const vite = await createVite({ root: import.meta.dirname, server: { middlewareMode: true }, appType: 'custom' })
+const vite = await createVite({
+  root: import.meta.dirname,
+  server: { middlewareMode: true },
+  appType: 'custom',
+})
 const build = () => vite.ssrLoadModule('virtual:react-router/server-build') as Promise<ServerBuild>
 const listener = createRequestListener({ build, mode: 'development' })
 

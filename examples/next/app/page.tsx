@@ -1,7 +1,7 @@
 import { connection } from 'next/server'
 import type { ReactNode } from 'react'
 import { idempotencyKeyField } from 'retrysafe/http/next'
-import { pay } from './pay.ts'
+import { pay } from './pay'
 
 export default async function Page(): Promise<ReactNode> {
   // Rendered for each visit: a page made at build would give everybody the same key.

@@ -1,15 +1,20 @@
+import { DatabaseSync } from 'node:sqlite'
 import { createIdempotency } from 'retrysafe'
 import { sqliteStore } from 'retrysafe/stores/sqlite'
 
-export const idem = createIdempotency({ store: sqliteStore({ file: process.env['DB'] ?? './idempotency.db' }) })
+const file = process.env.DB ?? './idempotency.db'
 
-let charges = 0
+export const idem = createIdempotency({ store: sqliteStore({ file }) })
 
-export async function charge(amount: number): Promise<{ id: number; amount: number }> {
-  charges += 1
-  return { id: charges, amount }
+// A table, because each route of Next has a copy of this module.
+const db = new DatabaseSync(file, { timeout: 5_000 })
+db.exec('CREATE TABLE IF NOT EXISTS charges (id INTEGER PRIMARY KEY, amount INTEGER NOT NULL)')
+
+export function charge(amount: number): { id: number; amount: number } {
+  const { lastInsertRowid } = db.prepare('INSERT INTO charges (amount) VALUES (?)').run(amount)
+  return { id: Number(lastInsertRowid), amount }
 }
 
 export function countCharges(): number {
-  return charges
+  return Number(db.prepare('SELECT count(*) AS charges FROM charges').get()?.['charges'])
 }

@@ -5,7 +5,7 @@ export const idem = createIdempotency({ store: sqliteStore({ file: process.env.D
 
 let charges = 0
 
-export async function charge(amount: number): Promise<{ id: number; amount: number }> {
+export function charge(amount: number): { id: number; amount: number } {
   charges += 1
   return { id: charges, amount }
 }

@@ -6,7 +6,7 @@ export const action = idempotent(
   idem,
   { principal: ({ request }) => request.headers.get('x-tenant'), required: true },
   async ({ request }: ActionFunctionArgs) => {
-    const made = await charge(Number((await request.json()).amount))
+    const made = charge(Number((await request.json()).amount))
     return Response.json(made, { status: 201, headers: { Location: `/charges/${made.id}` } })
   },
 )

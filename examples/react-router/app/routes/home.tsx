@@ -11,11 +11,13 @@ export const action = idempotent(
   {
     principal: 'anonymous',
     required: true,
+    // A double click: the second page waits for what the first one paid.
+    wait: '10s',
     onRefused: ({ code, response }) => data({ paid: false, code }, { status: response.status }),
   },
   async ({ request }: ActionFunctionArgs) => {
     const form = await request.formData()
-    const { id } = await charge(Number(form.get('amount')))
+    const { id } = charge(Number(form.get('amount')))
     return data({ paid: true, id }, { status: 201 })
   },
 )

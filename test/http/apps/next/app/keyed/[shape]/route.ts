@@ -1,0 +1,1 @@
+export { keyed as HEAD, keyed as POST } from '../../shapes'

@@ -1,0 +1,1 @@
+export { plain as HEAD, plain as POST } from '../../shapes'

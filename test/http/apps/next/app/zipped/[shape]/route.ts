@@ -1,0 +1,1 @@
+export { keyed as POST } from '../../shapes'

@@ -1,0 +1,1 @@
+export { end as action } from './ends.server'

@@ -1,0 +1,1 @@
+export { keyed as action, plain as loader } from './shapes.server'

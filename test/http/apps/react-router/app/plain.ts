@@ -1,0 +1,1 @@
+export { plain as action, plain as loader } from './shapes.server'

@@ -1,0 +1,3 @@
+import { runs } from './state.server'
+
+export const loader = () => Response.json(runs)

@@ -1,0 +1,1 @@
+export { keyed as action } from './shapes.server'
