@@ -8,7 +8,7 @@ import type { HttpEngine, IdempotentOptions } from './options.ts'
 import type { CapturedAnswer, GuardedRun, HttpGuard, IdempotencyContext } from './protocol.ts'
 
 export { idempotencyKeyField, type KeyField } from './form-key.ts'
-export { type IdempotentActionOptions, idempotentAction } from './next/action.ts'
+export { type ActionHandler, type IdempotentActionOptions, idempotentAction } from './next/action.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
 export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
 export type { ActionEngine, ActionRun } from './value-guard.ts'

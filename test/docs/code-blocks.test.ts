@@ -41,7 +41,7 @@ afterAll(() => rmSync(scratch, { recursive: true }))
 
 describe('code blocks', () => {
   test('every block says its language, and each language is checked or plain', () => {
-    const checked = ['ts', 'yaml', 'sh', '', 'http', 'text', 'json']
+    const checked = ['ts', 'tsx', 'yaml', 'sh', '', 'http', 'text', 'json']
     for (const block of blocks) expect(checked, block.name).toContain(block.language)
     expect(blocks.filter((block) => block.language === 'ts').length).toBeGreaterThan(5)
   })
@@ -49,9 +49,10 @@ describe('code blocks', () => {
   // The compiler reads the types of every framework.
   test('TypeScript compiles against the sources', { timeout: 120_000 }, () => {
     const names = new Map<string, string>()
-    for (const [at, block] of blocks.filter((each) => each.language === 'ts').entries()) {
-      names.set(`block-${at}.ts`, block.name)
-      writeFileSync(join(scratch, `block-${at}.ts`), `${block.code}\nexport {}\n`)
+    for (const [at, block] of blocks.filter((each) => /^tsx?$/.test(each.language)).entries()) {
+      const file = `block-${at}.${block.language}`
+      names.set(file, block.name)
+      writeFileSync(join(scratch, file), `${block.code}\nexport {}\n`)
     }
     const exported = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
       exports: Record<string, { types?: string }>
@@ -72,15 +73,19 @@ describe('code blocks', () => {
         experimentalDecorators: true,
         emitDecoratorMetadata: true,
         erasableSyntaxOnly: false,
+        // As the bundlers of frameworks resolve: some of them name their parts as Node would not find them.
+        module: 'esnext',
+        moduleResolution: 'bundler',
+        jsx: 'react-jsx',
       },
-      include: ['*.ts'],
+      include: ['*.ts', '*.tsx'],
     }
     writeFileSync(join(scratch, 'tsconfig.json'), JSON.stringify(config))
     const tsc = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', scratch], {
       encoding: 'utf8',
     })
     const report = tsc.stdout.replace(
-      /\S*(block-\d+\.ts)/g,
+      /\S*(block-\d+\.tsx?)/g,
       (_, file: string) => `${names.get(file)} ${file}`,
     )
     expect(report).toBe('')

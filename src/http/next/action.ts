@@ -13,6 +13,9 @@ import { errorOf, readThrown } from './thrown.ts'
 export interface IdempotentActionOptions<Args extends unknown[], Refused = never>
   extends ValueGuardOptions<Args, Refused> {}
 
+/** A server action. What its arguments are is read off it, so that a resolver that takes none fits too. */
+export type ActionHandler = (this: ActionRun | undefined, ...args: never[]) => unknown
+
 const resultOf = resultRule('release')
 
 const thrownByNext: ThrownResults = {
@@ -50,10 +53,11 @@ const thrownByNext: ThrownResults = {
  *   },
  * )
  */
-export function idempotentAction<Args extends unknown[], Value, Refused = never>(
+export function idempotentAction<Handler extends ActionHandler, Refused = never>(
   idem: ActionEngine,
-  options: IdempotentActionOptions<Args, Refused>,
-  handler: (this: ActionRun | undefined, ...args: Args) => Value | Promise<Value>,
-): (...args: Args) => Promise<Value | Refused> {
-  return guardFunction(idem, options, thrownByNext, handler)
+  options: IdempotentActionOptions<Parameters<Handler>, Refused>,
+  handler: Handler,
+): (...args: Parameters<Handler>) => Promise<Awaited<ReturnType<Handler>> | Refused> {
+  const run = handler as unknown as (...args: Parameters<Handler>) => Awaited<ReturnType<Handler>>
+  return guardFunction(idem, options, thrownByNext, run)
 }
