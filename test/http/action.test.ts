@@ -60,7 +60,7 @@ describe('the key', () => {
 
   test('is found in the named field, and only that field is left out of the comparison', async () => {
     let runs = 0
-    const action = idempotentAction(instance(), { ...base, key: 'k' }, async (_: FormData) => ++runs)
+    const action = idempotentAction(instance(), { ...base, key: 'k' }, async (_form: FormData) => ++runs)
     expect(await action(formOf({ k: 'a', 'idempotency-key': '1' }))).toBe(1)
     expect(await action(formOf({ k: 'a', 'idempotency-key': '1' }))).toBe(1)
     await expect(action(formOf({ k: 'a', 'idempotency-key': '2' }))).rejects.toMatchObject({
@@ -70,14 +70,14 @@ describe('the key', () => {
 
   test('is required, or its absence leaves the call unprotected', async () => {
     let runs = 0
-    const optional = idempotentAction(instance(), base, async (_: FormData) => ++runs)
+    const optional = idempotentAction(instance(), base, async (_form: FormData) => ++runs)
     expect([await optional(formOf({})), await optional(formOf({}))]).toEqual([1, 2])
     const required = idempotentAction(instance(), { ...base, required: true }, optional)
     await expect(required(formOf({}))).rejects.toMatchObject({ code: 'key-missing' })
   })
 
   test('given twice, or as a file, is malformed', async () => {
-    const action = idempotentAction(instance(), base, async (_: FormData) => 1)
+    const action = idempotentAction(instance(), base, async (_form: FormData) => 1)
     const twice = formOf({ 'idempotency-key': 'a' })
     twice.append('idempotency-key', 'a')
     const file = new FormData()
@@ -104,7 +104,11 @@ describe('the arguments', () => {
 
   test('that cannot be compared are refused before anything runs', async () => {
     let runs = 0
-    const action = idempotentAction(instance(), { ...base, key: () => 'a' }, async (_: () => void) => ++runs)
+    const action = idempotentAction(
+      instance(),
+      { ...base, key: () => 'a' },
+      async (_call: () => void) => ++runs,
+    )
     await expect(action(() => {})).rejects.toMatchObject({ code: 'input-unsupported' })
     expect(runs).toBe(0)
   })
