@@ -4,7 +4,7 @@
  *
  *   npm run example -- ai
  */
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { generateText, tool } from 'ai'
 import { MockLanguageModelV4 } from 'ai/test'
 import { createIdempotency } from 'retrysafe'
@@ -39,11 +39,13 @@ const refund = tool({
   ),
 })
 
-const server = createServer(async (_request, response) => {
+async function serve(_request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { toolResults } = await generateText({ model, tools: { refund }, prompt: 'Refund order o-1.' })
   response.setHeader('Content-Type', 'application/json')
   response.end(JSON.stringify({ outputs: toolResults.map(({ output }) => output), refunds }))
-})
+}
+
+const server = createServer((_request, response) => void serve(_request, response))
 
 server.listen(Number(process.env['PORT'] ?? 3000), '127.0.0.1', () => {
   const { port } = server.address() as { port: number }

@@ -3,11 +3,11 @@
  *
  *   npm run example -- lambda
  */
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { APIGatewayProxyEventV2 } from 'aws-lambda'
 import { handler } from './function.ts'
 
-const server = createServer(async (request, response) => {
+async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const pieces: Buffer[] = []
   for await (const piece of request) pieces.push(piece as Buffer)
   const { pathname, search } = new URL(request.url ?? '/', 'http://localhost')
@@ -25,7 +25,9 @@ const server = createServer(async (request, response) => {
   const result = await handler(event, { getRemainingTimeInMillis: () => deadline - Date.now() })
   response.writeHead(result.statusCode, result.headers)
   response.end(result.body)
-})
+}
+
+const server = createServer((request, response) => void serve(request, response))
 
 server.listen(Number(process.env['PORT'] ?? 3000), '127.0.0.1', () => {
   const { port } = server.address() as { port: number }

@@ -3,7 +3,7 @@
  *
  *   npm run example -- mcp
  */
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
@@ -39,12 +39,14 @@ function shop(): McpServer {
   return server
 }
 
-const server = createServer(async (request, response) => {
+async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const transport = new StreamableHTTPServerTransport({})
   response.on('close', () => void transport.close())
   await shop().connect(transport as Transport)
   await transport.handleRequest(request, response)
-})
+}
+
+const server = createServer((request, response) => void serve(request, response))
 
 server.listen(Number(process.env['PORT'] ?? 3000), '127.0.0.1', () => {
   const { port } = server.address() as { port: number }

@@ -91,7 +91,7 @@ describe('what is one request', () => {
     let runs = 0
     const handler = idempotentApi(
       instance(),
-      { principal: (event) => (event.requestContext.authorizer?.['claims'] as { sub: string }).sub },
+      { principal: (event) => (event.requestContext.authorizer as { claims: { sub: string } }).claims.sub },
       (_event: ReturnType<typeof apiV1>) => ({ statusCode: 200, body: String((runs += 1)) }),
     )
     const stranger = apiV1()
