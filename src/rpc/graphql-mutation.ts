@@ -229,11 +229,8 @@ export function mutationGuard<Context extends object>(
   }
 
   async function giveBack(parts: readonly OpenedField[]): Promise<void> {
-    await Promise.all(
-      parts.map(({ opened }) =>
-        opened.kind === 'run' ? guard.settle(opened.run, { kind: 'not-run' }) : undefined,
-      ),
-    )
+    const runs = parts.flatMap(({ opened }) => (opened.kind === 'run' ? [opened.run] : []))
+    await Promise.all(runs.map((run) => guard.settle(run, { kind: 'not-run' })))
   }
 
   async function finish(

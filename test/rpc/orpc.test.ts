@@ -277,7 +277,7 @@ test('calls of a batch have keys of their own', async () => {
       batched.charge({ requestId: 'k3', amount: 1 }),
     ])
   const first = await send()
-  expect(first.map(({ id }) => id).toSorted()).toEqual([1, 2, 3])
+  expect(new Set(first.map(({ id }) => id))).toEqual(new Set([1, 2, 3]))
   expect(await send()).toEqual(first)
   expect(texts).toHaveLength(2)
   expect(effects).toHaveLength(3)
