@@ -1,10 +1,21 @@
 /** What the Nest adapter does, on any version and platform. */
+import { mkdtempSync, rmSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { DatabaseSync } from 'node:sqlite'
 import { Readable } from 'node:stream'
 import type { ArgumentsHost, CallHandler, ExecutionContext } from '@nestjs/common'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { StoreUnavailableError } from '../../../src/core/errors.ts'
-import { IdempotencyAttempt, type IdempotencyContext, Idempotent } from '../../../src/http/nest.ts'
+import { createIdempotency } from '../../../src/engine/idempotency.ts'
+import {
+  IdempotencyAttempt,
+  type IdempotencyContext,
+  Idempotent,
+  type TransactionContext,
+} from '../../../src/http/nest.ts'
+import { sqliteStore } from '../../../src/stores/sqlite.ts'
 import { codeOf, instance, post } from '../serving.ts'
 import { controllerOf, idempotencyModule, type NestUnderTest, startNest } from './serving.ts'
 
@@ -285,6 +296,34 @@ function interceptors(under: NestUnderTest): void {
 }
 
 function failures(under: NestUnderTest): void {
+  test('in a transaction, an error of the handler takes its writes back, and an answer commits them', async () => {
+    const nest = await under.load()
+    const folder = mkdtempSync(join(tmpdir(), 'nest-tx-'))
+    const idem = createIdempotency({ store: sqliteStore({ file: join(folder, 'records.db') }), sweep: false })
+    onTestFinished(async () => {
+      await idem.close()
+      rmSync(folder, { recursive: true })
+    })
+    let runs = 0
+    const handle = ({ tx }: TransactionContext<DatabaseSync>): object => {
+      runs++
+      tx.exec('CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY)')
+      tx.exec('INSERT INTO orders DEFAULT VALUES')
+      if (runs === 1) throw new Error('boom')
+      return { orders: tx.prepare('SELECT count(*) AS count FROM orders').get()?.['count'] }
+    }
+    const { origin } = await startNest(under, nest, {
+      controllers: [
+        controllerOf(nest, handle, { method: [Idempotent()], parameters: [IdempotencyAttempt()] }),
+      ],
+      imports: [idempotencyModule({ idem, transaction: true })],
+    })
+    expect((await post(origin)).status).toBe(500)
+    expect((await post(origin)).body.toString()).toBe('{"orders":1}')
+    expect(await post(origin)).toMatchObject({ status: 201, replayed: true })
+    expect(runs).toBe(2)
+  })
+
   test.each([
     ['default', 500, 2],
     ['money', 409, 1],

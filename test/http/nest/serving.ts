@@ -69,7 +69,11 @@ export async function startNest(
   const app =
     platform === 'express'
       ? await NestFactory.create(module, options)
-      : await NestFactory.create(module, new FastifyAdapter() as never, options)
+      : await NestFactory.create(
+          module,
+          new FastifyAdapter({ logger: { level: 'warn', stream: { write: complain } } }) as never,
+          options,
+        )
   onTestFinished(() => app.close())
   prepare?.(app)
   await app.listen(0, '127.0.0.1')
