@@ -1,13 +1,12 @@
 /** `retrysafe doctor`. */
 import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { isIdempotencyError } from '../core/errors.ts'
 import { type Examination, examine } from '../doctor/index.ts'
 import type { Finding } from '../doctor/findings.ts'
 import { type LateReplay, lateReplays } from '../doctor/replay-watch.ts'
-import { exitCodes, failure, usageError } from './failure.ts'
+import { exitCodes, usageError } from './failure.ts'
 import { readFlags, type SwitchFlag, type TextFlag } from './flags.ts'
+import { loadUserModule } from './user-module.ts'
 
 export const doctorFlags: Readonly<Record<'app' | 'export' | 'exempt' | 'replays', TextFlag>> & {
   readonly json: SwitchFlag
@@ -60,12 +59,7 @@ async function examineModule(
   name: string | undefined,
   exempt: readonly string[],
 ): Promise<Examination> {
-  let loaded: Record<string, unknown>
-  try {
-    loaded = (await import(pathToFileURL(resolve(file)).href)) as Record<string, unknown>
-  } catch (error) {
-    throw failure(`--app ${file} cannot be loaded: ${error instanceof Error ? error.message : String(error)}`)
-  }
+  const loaded = await loadUserModule('--app', file)
   const exported = name === undefined ? (loaded['app'] ?? loaded['default']) : loaded[name]
   if (exported === undefined) {
     const names = Object.keys(loaded).join(', ') || 'nothing'

@@ -3,7 +3,20 @@ import { expect, test } from 'vitest'
 import { callExample, startExample } from './example.ts'
 
 /** Examples that answer `POST /charges` and count at `GET /charges`. */
-const servers = ['express', 'nest']
+const servers = [
+  'elysia',
+  'express',
+  'fastify',
+  'fetch',
+  'h3',
+  'hono',
+  'koa',
+  'lambda',
+  'nest',
+  'next',
+  'node',
+  'react-router',
+]
 
 // Some are compiled first.
 test.each(servers)('%s', { timeout: 120_000 }, async (name) => {
