@@ -1,4 +1,5 @@
 /** HTTP in AWS Lambda: events of API Gateway, function URLs and application load balancers. */
+import type { ContextOf, TransactionOption } from '../http/context.ts'
 import { mount } from '../http/mount.ts'
 import type { HttpEngine, IdempotentOptions } from '../http/options.ts'
 import { resolvePrincipal } from '../http/principal.ts'
@@ -9,13 +10,15 @@ import { type ApiAnswer, apiAnswerOf, capturedOf, markUnprotected } from './api-
 import { abortBeforeMsOf, Invocation, type LambdaContext, type LambdaOptions } from './invocation.ts'
 
 /** The options of every HTTP adapter; `principal` gets the event. */
-export interface ApiOptions<Event> extends IdempotentOptions<Event>, LambdaOptions {}
+export interface ApiOptions<Event, Transaction extends TransactionOption | undefined = undefined>
+  extends IdempotentOptions<Event, Transaction>,
+    LambdaOptions {}
 
 /** A handler that also gets its attempt, `undefined` where the request is not protected. */
-export type ApiHandler<Event, Context, Result> = (
+export type ApiHandler<Event, Context, Result, Attempt = IdempotencyContext> = (
   event: Event,
   context: Context,
-  idempotency: IdempotencyContext | undefined,
+  idempotency: Attempt | undefined,
 ) => Result | Promise<Result>
 
 /** Attempts of an outer layer: where a handler is a layer itself, one of the two is enough. */
@@ -39,17 +42,25 @@ const attempts = new WeakSet<object>()
  *   }),
  * )
  */
-export function idempotentApi<Event extends ApiEvent, Result, Context extends LambdaContext = LambdaContext>(
-  idem: HttpEngine,
-  options: ApiOptions<Event>,
-  handler: ApiHandler<Event, Context, Result>,
+export function idempotentApi<
+  Event extends ApiEvent,
+  Result,
+  Context extends LambdaContext = LambdaContext,
+  Tx = unknown,
+  Transaction extends TransactionOption | undefined = undefined,
+>(
+  idem: HttpEngine<Tx>,
+  options: ApiOptions<Event, Transaction>,
+  handler: ApiHandler<Event, Context, Result, ContextOf<Tx, Transaction>>,
 ): (event: Event, context: Context) => Promise<Result | ApiAnswer> {
   const { abortBefore, ...httpOptions } = options
   const abortBeforeMs = abortBeforeMsOf(abortBefore === undefined ? {} : { abortBefore })
   const { guard, principal, policy, operation } = mount(idem, httpOptions)
 
+  const work = handler as ApiHandler<Event, Context, Result>
+
   const layer = async (event: Event, context: Context, third?: unknown): Promise<Result | ApiAnswer> => {
-    if (isAttempt(third)) return await handler(event, context, third)
+    if (isAttempt(third)) return await work(event, context, third)
     const request = readApiEvent(event)
     const invocation = new Invocation(context, abortBeforeMs)
     try {
@@ -58,12 +69,12 @@ export function idempotentApi<Event extends ApiEvent, Result, Context extends La
         case 'answer':
           return apiAnswerOf(request.host, opened.answer)
         case 'pass':
-          return await handler(event, context, undefined)
+          return await work(event, context, undefined)
         case 'unprotected':
-          return markUnprotected(request.host, await handler(event, context, undefined))
+          return markUnprotected(request.host, await work(event, context, undefined))
         case 'run':
           return await runOnce(guard, opened.run, request, invocation, (attempt) =>
-            handler(event, context, attempt),
+            work(event, context, attempt),
           )
         default:
           return opened satisfies never
@@ -144,6 +155,7 @@ function contextOf(run: GuardedRun, invocation: Invocation): IdempotencyContext 
     keep: () => run.keep(),
     release: () => run.release(),
     unknown: () => run.unknown(),
+    ...('tx' in run ? { tx: run.tx } : {}),
   }
   attempts.add(attempt)
   return attempt

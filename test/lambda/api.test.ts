@@ -1,10 +1,14 @@
 /** Events of HTTP requests: what is one request, what a result becomes, and how an attempt ends. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { APIGatewayProxyResult } from 'aws-lambda'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { createIdempotency } from '../../src/engine/idempotency.ts'
 import { idempotentApi } from '../../src/lambda/index.ts'
 import { descriptionOf } from '../../src/openapi/protected-operation.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
+import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { storeWith } from '../http/raw-client.ts'
 import { instance } from '../http/serving.ts'
 import { StoreError } from '../../src/core/errors.ts'
@@ -264,6 +268,29 @@ describe('how an attempt ends', () => {
     const handler = idempotentApi(idem, { ...anonymous, onStoreError: 'run' }, () => result)
     expect(await handler(event() as never, context)).toMatchObject(marked)
   })
+})
+
+test('in transaction mode the handler gets its transaction, and what threw leaves nothing', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lambda-'))
+  const idem = createIdempotency({ store: sqliteStore({ file: join(folder, 'shop.db') }), sweep: false })
+  onTestFinished(async () => {
+    await idem.close()
+    rmSync(folder, { recursive: true })
+  })
+  let fails = true
+  const handler = idempotentApi(
+    idem,
+    { principal: 'anonymous', transaction: true },
+    (_event: ReturnType<typeof apiV2>, _context, idempotency) => {
+      idempotency?.tx.exec("CREATE TABLE IF NOT EXISTS orders (id); INSERT INTO orders VALUES ('o-1')")
+      const count = idempotency?.tx.prepare('SELECT count(*) AS orders FROM orders').get()
+      if (fails) throw new Error('boom')
+      return { statusCode: 201, body: JSON.stringify(count) }
+    },
+  )
+  await expect(handler(apiV2(), context)).rejects.toThrow('boom')
+  fails = false
+  for (const _ of [1, 2]) expect((await handler(apiV2(), context)).body).toBe('{"orders":1}')
 })
 
 describe('options', () => {
