@@ -25,7 +25,8 @@ const app = new Elysia()
   })
 
 // On Bun, `app.listen(3000)`; on Node also `new Elysia({ adapter: node() })` of `@elysiajs/node`.
-const server = createServer(getRequestListener(app.fetch))
+const listener = getRequestListener(app.fetch)
+const server = createServer((req, res) => void listener(req, res))
 server.listen(Number(process.env['PORT'] ?? 3000), '127.0.0.1', () => {
   const { port } = server.address() as { port: number }
   console.log(`Listening on http://127.0.0.1:${port}`)

@@ -31,7 +31,8 @@ async function handle(request: Request): Promise<Response> {
 }
 
 // Deno, Bun and Workers serve `{ fetch: handle }` themselves; Node needs a listener around it.
-const server = createServer(getRequestListener(handle))
+const listener = getRequestListener(handle)
+const server = createServer((req, res) => void listener(req, res))
 server.listen(Number(process.env['PORT'] ?? 3000), '127.0.0.1', () => {
   const { port } = server.address() as { port: number }
   console.log(`Listening on http://127.0.0.1:${port}`)

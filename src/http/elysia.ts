@@ -1,16 +1,18 @@
 /** Elysia 1.4 and 2: a plugin for an app, a group or a plugin of one's own. */
 import { InvalidOptionError } from '../core/errors.ts'
 import { describeLayer } from '../openapi/protected-operation.ts'
+import type { IdempotencyContext, RegisteredContext } from './context.ts'
 import { goneResponse, isRunning, openKeyed, recordingOf } from './fetch-guard.ts'
 import { recordFetchResponse, toFetchResponse } from './fetch-recorder.ts'
-import { type FetchBodyRead, keyLines, readFetchCopy, withBody } from './fetch-request.ts'
+import { type FetchCopyRead, keyLines, readFetchCopy, withBody } from './fetch-request.ts'
 import { unprotectedLine } from './headers.ts'
 import { mount } from './mount.ts'
 import type { HttpEngine, IdempotentOptions } from './options.ts'
-import type { GuardedRun, HttpGuard, IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+import type { GuardedRun, HttpGuard, ProtocolAnswer } from './protocol.ts'
 
+export type { IdempotencyContext, RegisteredContext, TransactionContext } from './context.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export type { ProtocolAnswer } from './protocol.ts'
 export { toFetchResponse as toResponse } from './fetch-recorder.ts'
 
 /** The part of Elysia's context that is used, and whatever an app has put there. */
@@ -67,7 +69,7 @@ export function idempotent(
 ): <App extends object>(app: App) => App {
   const { guard, principal, operation } = mount(idem, options)
   const bytesMax = guard.options.requestBytesMax
-  const copies = new WeakMap<Request, FetchBodyRead>()
+  const copies = new WeakMap<Request, FetchCopyRead>()
   const originals = new WeakMap<Request, Request>()
 
   /** The parser gets a copy, so that the octets can be compared and whoever asks for the request finds it unread. */
@@ -91,7 +93,7 @@ export function idempotent(
     if (field.kind === 'pass') return undefined
     if (!reached.has(request)) throw new Error(unreached)
     if (field.kind === 'answer') return answered(request, field.answer)
-    const read = async (): Promise<FetchBodyRead> =>
+    const read = async (): Promise<FetchCopyRead> =>
       copies.get(request) ?? (await readFetchCopy(request, bytesMax))
     const opened = await openKeyed(guard, field.key, principal, context, request, read, context)
     switch (opened.kind) {
@@ -134,13 +136,13 @@ const unreached =
   'A protected route was reached past the app that it was mounted on, so its answer cannot be recorded.'
 
 /**
- * The attempt under which a request runs; `undefined` where it is not protected.
+ * The attempt under which a request runs; `undefined` where it is not protected. `Register` types its `tx`.
  *
  * @example
  * app.post('/charges', ({ request, body }) => pay(body, idempotencyOf(request)?.downstreamKey('pay')))
  */
-export function idempotencyOf(request: Request): IdempotencyContext | undefined {
-  return runs.get(request)
+export function idempotencyOf(request: Request): RegisteredContext | undefined {
+  return runs.get(request) as RegisteredContext | undefined
 }
 
 type HookName = Exclude<keyof ElysiaApp, 'config' | 'wrap'>

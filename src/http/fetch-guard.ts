@@ -1,6 +1,7 @@
 /** The protocol on a fetch `Request`: what all frameworks that hand one out share. */
 import {
   type FetchBodyRead,
+  type FetchCopyRead,
   fetchTarget,
   formValues,
   keyLines,
@@ -80,7 +81,7 @@ export async function openKeyed<Subject>(
   principal: IdempotentOptions<Subject>['principal'],
   subject: Subject,
   request: Request,
-  read: () => Promise<FetchBodyRead>,
+  read: () => Promise<FetchCopyRead>,
   { route, url }: FetchDestination = {},
 ): Promise<KeyedOpened> {
   const refused = (code: ProblemCode): KeyedOpened => ({ kind: 'answer', answer: guard.problem(code) })

@@ -12,10 +12,10 @@ export function fetchTarget({ pathname, search }: URL): { path: string; query: s
   return { path: pathname, query: search.slice(1) }
 }
 
-export type FetchBodyRead =
-  | RequestBody
-  | { readonly kind: 'too-large' }
-  | { readonly kind: 'broken-off' }
+export type FetchBodyRead = RequestBody | { readonly kind: 'too-large' } | { readonly kind: 'broken-off' }
+
+export type FetchCopyRead =
+  | FetchBodyRead
   /** It was read before, and nothing of it can be had. */
   | { readonly kind: 'used' }
 
@@ -23,7 +23,7 @@ export type FetchBodyRead =
  * Reads a body up to `bytesMax` from a copy: the request stays unread, with all that its runtime has put on it. At most
  * that many octets wait in memory for the second reader.
  */
-export async function readFetchCopy(request: Request, bytesMax: number): Promise<FetchBodyRead> {
+export async function readFetchCopy(request: Request, bytesMax: number): Promise<FetchCopyRead> {
   if (request.bodyUsed) return { kind: 'used' }
   if (request.body === null || declaresMore(request, bytesMax)) return await readFetchBody(request, bytesMax)
   return await readFetchBody(request.clone(), bytesMax)

@@ -3,19 +3,20 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 // Only for the declarations below; nothing of h3 is loaded.
 import type {} from 'h3'
 import { describeLayer } from '../openapi/protected-operation.ts'
+import type { IdempotencyContext, RegisteredContext } from './context.ts'
 import { mount } from './mount.ts'
 import { guardNode } from './node-guard.ts'
 import type { HttpEngine, IdempotentOptions } from './options.ts'
-import type { IdempotencyContext } from './protocol.ts'
 
+export type { IdempotencyContext, RegisteredContext, TransactionContext } from './context.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export type { ProtocolAnswer } from './protocol.ts'
 export { sendAnswer } from './node-answer.ts'
 
 declare module 'h3' {
   interface H3EventContext {
-    /** The attempt under which this request runs; absent where it is not protected. */
-    idempotency?: IdempotencyContext
+    /** The attempt under which this request runs; absent where it is not protected. `Register` types its `tx`. */
+    idempotency?: RegisteredContext
   }
 }
 

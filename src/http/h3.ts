@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http'
 import type {} from 'h3'
 import { InvalidOptionError } from '../core/errors.ts'
 import { describeLayer } from '../openapi/protected-operation.ts'
+import type { IdempotencyContext, RegisteredContext } from './context.ts'
 import { goneResponse, isRunning, openKeyed, recordingOf } from './fetch-guard.ts'
 import { recordFetchResponse, toFetchResponse } from './fetch-recorder.ts'
 import { keyLines, readFetchCopy } from './fetch-request.ts'
@@ -11,16 +12,17 @@ import { unprotectedLine } from './headers.ts'
 import { mount } from './mount.ts'
 import { recordNode } from './node-guard.ts'
 import type { HttpEngine, IdempotentOptions } from './options.ts'
-import type { GuardedRun, HttpGuard, IdempotencyContext } from './protocol.ts'
+import type { GuardedRun, HttpGuard } from './protocol.ts'
 
+export type { IdempotencyContext, RegisteredContext, TransactionContext } from './context.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export type { ProtocolAnswer } from './protocol.ts'
 export { toFetchResponse as toResponse } from './fetch-recorder.ts'
 
 declare module 'h3' {
   interface H3EventContext {
-    /** The attempt under which this request runs; absent where it is not protected. */
-    idempotency?: IdempotencyContext
+    /** The attempt under which this request runs; absent where it is not protected. `Register` types its `tx`. */
+    idempotency?: RegisteredContext
   }
 }
 

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 // Only for the declarations below; nothing of Koa is loaded.
 import type {} from 'koa'
 import { describeLayer } from '../openapi/protected-operation.ts'
+import type { IdempotencyContext, RegisteredContext } from './context.ts'
 import { unprotectedLine, valuesByName } from './headers.ts'
 import { mount } from './mount.ts'
 import { clearAnswer } from './node-answer.ts'
@@ -11,16 +12,17 @@ import { openNode, readNodeKey } from './node-guard.ts'
 import { headLines, isRecorded, recordResponse, type StartedRecording } from './node-recorder.ts'
 import type { BodyLeft } from './node-request.ts'
 import type { HttpEngine, IdempotentOptions } from './options.ts'
-import type { GuardedRun, HttpGuard, IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+import type { GuardedRun, HttpGuard, ProtocolAnswer } from './protocol.ts'
 import { type BodyRecording, type PieceSource, RecordedBody } from './recorded-body.ts'
 
+export type { IdempotencyContext, RegisteredContext, TransactionContext } from './context.ts'
 export type { HttpEngine, IdempotentOptions } from './options.ts'
-export type { IdempotencyContext, ProtocolAnswer } from './protocol.ts'
+export type { ProtocolAnswer } from './protocol.ts'
 
 declare module 'koa' {
   interface ExtendableContext {
-    /** The attempt under which this request runs; absent where it is not protected. */
-    idempotency?: IdempotencyContext
+    /** The attempt under which this request runs; absent where it is not protected. `Register` types its `tx`. */
+    idempotency?: RegisteredContext
   }
 }
 
@@ -137,12 +139,14 @@ async function runRecorded(
   const { res } = context
   const recording: BodyRecording = {
     bytesMax: guard.options.responseBytesMax,
+    holds: guard.options.transaction,
     settle: (captured) => guard.finish(run, captured),
     abandon: async () => void (await guard.abandon(run, 'unknown')),
   }
   let hasThrown = false
   const leaving = recordResponse(res, {
     bytesMax: recording.bytesMax,
+    holds: recording.holds,
     settle(captured) {
       // An error that became an answer is judged by its status, unless that hides it.
       if (hasThrown && captured.status < 400) guard.threw(run)

@@ -11,7 +11,7 @@ import { H3, type H3Event, HTTPError, toResponse } from 'h3'
 import { toNodeHandler } from 'h3/node'
 import { createApp, createError, defineEventHandler, readBody, toNodeListener } from 'h3-1'
 import Koa, { type Context } from 'koa'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { InvalidOptionError } from '../../src/core/errors.ts'
 import { idempotencyOf, idempotent as idempotentElysia } from '../../src/http/elysia.ts'
 import { idempotent as idempotentExpress } from '../../src/http/express.ts'
@@ -293,10 +293,9 @@ describe('h3 2', () => {
 
   test('fields set before it are in the first answer and in replays; without a server of Node too', async () => {
     const app = new H3()
-    app.use(
-      (event) =>
-        void event.res.headers.set('Access-Control-Allow-Origin', event.req.headers.get('origin') ?? ''),
-    )
+    app.use((event) => {
+      event.res.headers.set('Access-Control-Allow-Origin', event.req.headers.get('origin') ?? '')
+    })
     app.post(
       '/x',
       idempotentH3(instance(), { toResponse, ...anonymous }, () => ({ made: true })),
