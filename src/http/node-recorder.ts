@@ -110,6 +110,7 @@ class NodeRecorder implements StartedRecording {
   #early: Uint8Array[] = []
   #flushed = false
   #clientLeft = false
+  #begun = false
   #writes = 0
 
   constructor(response: NodeResponse, recording: Recording) {
@@ -198,6 +199,8 @@ class NodeRecorder implements StartedRecording {
   static #onClose(this: unknown): void {
     const recorder = (this as Recorded)[recorderOf]
     recorder.#clientLeft = true
+    // A pipe stops here, also one that has not brought a piece yet.
+    recorder.#begun = recorder.#phase !== 'open' || recorder.#response.listenerCount('unpipe') > 0
     recorder.#watchHandler(recorder.#writes)
   }
 
@@ -396,9 +399,7 @@ class NodeRecorder implements StartedRecording {
     if (this.#isOver) return
     setTimeout(() => {
       if (this.#isOver) return
-      // A pipe stops with its client, also one that has not brought a piece yet.
-      const begun = this.#phase !== 'open' || this.#response.listenerCount('unpipe') > 0
-      const stands = begun && this.#writes === writesBefore
+      const stands = (this.#begun || this.#phase === 'headed') && this.#writes === writesBefore
       if (!stands && !this.#recording.isOver()) {
         this.#watchHandler(this.#writes)
         return

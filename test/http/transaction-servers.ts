@@ -2,16 +2,19 @@
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
+import { Readable } from 'node:stream'
 import { getRequestListener } from '@hono/node-server'
 import express from 'express'
 import Fastify from 'fastify'
 import { Hono } from 'hono'
+import Koa from 'koa'
 import { onTestFinished } from 'vitest'
 import type { TransactionContext } from '../../src/http/context.ts'
 import { idempotent as idempotentExpress } from '../../src/http/express.ts'
 import { idempotency as idempotencyFastify } from '../../src/http/fastify.ts'
 import { idempotent as idempotentFetch } from '../../src/http/fetch.ts'
 import { idempotent as idempotentHono } from '../../src/http/hono.ts'
+import { idempotent as idempotentKoa } from '../../src/http/koa.ts'
 import { idempotent as idempotentNode } from '../../src/http/node.ts'
 import type { HttpEngine, IdempotentOptions } from '../../src/http/options.ts'
 import { type Served, serve } from './serving.ts'
@@ -88,6 +91,18 @@ export const starts: Readonly<Record<string, Start>> = {
       else response.status(500).end()
     }) satisfies express.ErrorRequestHandler)
     return await serve(app)
+  },
+  async koa(idem, options, work) {
+    const app = new Koa()
+    app.silent = true
+    app.use(idempotentKoa(idem, { ...options, principal: 'anonymous', transaction: true }))
+    app.use(async (context) => {
+      const answer = await work(context['idempotency'] as never, (name) => context.get(name) || undefined)
+      context.status = answer.status
+      context.type = typeOf(answer)
+      context.body = typeof answer.body === 'string' ? answer.body : Readable.from(answer.body)
+    })
+    return await serve(app.callback())
   },
   async fastify(idem, options, work) {
     const app = Fastify()
