@@ -3,7 +3,6 @@
  * coalescer, transaction mode on the verbs of its open transaction; both decide by the same table.
  */
 import { StoreError } from '../core/errors.ts'
-import type { Outcome } from '../core/outcome.ts'
 import type { CompletedRecord, IdempotencyRecord, RecordId } from '../core/record.ts'
 import type { Claim, IdempotencyStore, RecordVerbs } from '../core/store.ts'
 import { type Claimer, decide, type OnUnknown } from '../core/transitions.ts'

@@ -1,6 +1,5 @@
 /** The protocol on a fetch `Request`: what all frameworks that hand one out share. */
 import {
-  type FetchBodyRead,
   type FetchCopyRead,
   fetchTarget,
   formValues,
@@ -148,7 +147,7 @@ class Body {
   readonly #request: Request
   readonly #bytesMax: number
   readonly #keepsRequest: boolean
-  #read: Promise<FetchBodyRead> | undefined
+  #read: Promise<FetchCopyRead> | undefined
 
   constructor(request: Request, bytesMax: number, keepsRequest: boolean) {
     this.#request = request
@@ -156,7 +155,7 @@ class Body {
     this.#keepsRequest = keepsRequest
   }
 
-  read(): Promise<FetchBodyRead> {
+  read(): Promise<FetchCopyRead> {
     this.#read ??= (this.#keepsRequest ? readFetchCopy : readFetchBody)(this.#request, this.#bytesMax)
     return this.#read
   }

@@ -38,7 +38,7 @@ const formType = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\s
 export async function formValues(
   request: Request,
   name: string,
-  read: () => Promise<FetchBodyRead>,
+  read: () => Promise<FetchCopyRead>,
 ): Promise<string[]> {
   const type = request.headers.get('content-type') ?? ''
   if (!formType.test(type) || request.headers.has('content-encoding')) return []

@@ -140,11 +140,14 @@ class NodeRecorder implements StartedRecording {
 
   letGo(): void {
     if (this.#phase === 'ended') return
+    const isHeld = this.#recording.holds === true && this.#phase === 'headed'
     this.#phase = 'passing'
     this.#passing = true
+    // What was held has no commit that makes it true.
+    if (isHeld) this.#response.destroy()
     const held = this.#held
     this.#held = undefined
-    if (held !== undefined && !this.#clientLeft) this.#original.write.call(this.#writable, held)
+    if (held !== undefined && !isHeld && !this.#clientLeft) this.#original.write.call(this.#writable, held)
   }
 
   /** Shared by all responses: functions made anew for each would cost more than the rest of the recorder. */

@@ -193,7 +193,6 @@ async function answerFetch(
       return toFetchResponse(webhookProblem('request-too-large'))
     case 'broken-off':
       return new Response(null, { status: 400 })
-    case 'used':
     case 'parsed':
       return toFetchResponse(webhookProblem('body-consumed'))
     case 'octets':

@@ -176,7 +176,9 @@ describe.each(Object.entries(starts))('%s', (_name, start) => {
     const { idem, seen } = await rigOf()
     const { origin } = await start(idem, { wait: '10s' }, order)
     const answers = await Promise.all(Array.from({ length: 20 }, () => post(origin)))
-    expect(answers.map(({ status, body }) => `${status} ${body.toString()}`)).toEqual(Array(20).fill('201 ordered'))
+    expect(answers.map(({ status, body }) => `${status} ${body.toString()}`)).toEqual(
+      Array(20).fill('201 ordered'),
+    )
     expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1)
     expect(await seen()).toEqual({ orders: ['ada'], records: 1 })
   })
