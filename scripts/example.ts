@@ -1,9 +1,9 @@
 /**
- * `npm run example -- express`: starts `examples/<name>/server.ts` on the sources. An example with a `tsconfig.json`
- * has syntax that Node cannot strip, such as decorators: the compiler makes its `dist` first.
+ * `npm run example -- express`: starts `examples/<name>/server.ts` on the sources. An example whose `tsconfig.json` has
+ * an `outDir` has syntax that Node cannot strip, such as decorators: the compiler makes it first.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const root = join(import.meta.dirname, '..')
@@ -22,7 +22,7 @@ if (name === '' || !existsSync(source)) {
 /** The file that Node runs. */
 function runnable(): string {
   const project = join(folder, 'tsconfig.json')
-  if (!existsSync(project)) return source
+  if (!existsSync(project) || !readFileSync(project, 'utf8').includes('"outDir"')) return source
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
   const { status } = spawnSync(process.execPath, [tsc, '-p', project], { stdio: 'inherit' })
   if (status !== 0) process.exit(1)

@@ -95,7 +95,9 @@ export function idempotent(
     if (field.kind === 'answer') return answered(request, field.answer)
     const read = async (): Promise<FetchCopyRead> =>
       copies.get(request) ?? (await readFetchCopy(request, bytesMax))
-    const opened = await openKeyed(guard, field.key, principal, context, request, read, context)
+    const opened = await openKeyed(guard, field.key, principal, context, request, read, {
+      route: context.route,
+    })
     switch (opened.kind) {
       case 'answer':
         return answered(request, opened.answer)
