@@ -1,5 +1,3 @@
 import { adapterConformance } from './adapter-conformance.ts'
 
-adapterConformance('lambda-v1', {
-  skip: { L04: 'a function is called when its host has read the whole request' },
-})
+adapterConformance('lambda-v1')
