@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 // Only for the declarations below; nothing of Koa is loaded.
 import type {} from 'koa'
+import { warnUnprotected } from '../doctor/index.ts'
 import { describeLayer } from '../openapi/protected-operation.ts'
 import type { IdempotencyContext, RegisteredContext } from './context.ts'
 import { unprotectedLine, valuesByName } from './headers.ts'
@@ -28,6 +29,7 @@ declare module 'koa' {
 
 /** The part of Koa's context that is used. */
 export interface KoaContext {
+  readonly app: object
   readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly request: object
@@ -59,7 +61,13 @@ export function idempotent<Context extends KoaContext = KoaContext>(
   options: IdempotentOptions<Context>,
 ): (context: Context, next: () => Promise<unknown>) => Promise<void> {
   const { guard, principal, operation } = mount(idem, options)
+  let seen = false
   const layer = async (context: Context, next: () => Promise<unknown>): Promise<void> => {
+    // At the first request all routes are mounted.
+    if (!seen) {
+      seen = true
+      warnUnprotected(context.app)
+    }
     const { req, res } = context
     if (isRecorded(res)) return void (await next())
     const field = readNodeKey(guard, req)

@@ -14,6 +14,7 @@ import { createIdempotency } from '../../src/engine/idempotency.ts'
 import { idempotent as idempotentExpress } from '../../src/http/express.ts'
 import { idempotency } from '../../src/http/fastify.ts'
 import { idempotent as idempotentHono } from '../../src/http/hono.ts'
+import { idempotent as idempotentKoa } from '../../src/http/koa.ts'
 import { describeLayer, type ProtectedOperation } from '../../src/openapi/protected-operation.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { post, serve } from '../http/serving.ts'
@@ -259,6 +260,20 @@ describe('the warning in development', () => {
     })
     expect(warnings).toHaveLength(times)
     if (times > 0) expect(warnings[0]).toMatch(/^POST \/refunds takes no idempotency key/)
+  })
+
+  test('Koa warns at the first request', async () => {
+    const koa = new Koa()
+    const router = new Router()
+    router.post('/x', idempotentKoa(idem, { principal }), (ctx) => void (ctx.body = ''))
+    router.post('/refunds', () => {})
+    koa.use(router.routes())
+    const { origin } = await serve(koa.callback())
+    const warnings = await warningsOf('development', async () => {
+      await post(origin)
+      await post(origin)
+    })
+    expect(warnings).toEqual([expect.stringMatching(/^POST \/refunds takes no/)])
   })
 
   test('Fastify warns when it is ready', async () => {
