@@ -1,7 +1,10 @@
 /** What is particular to a framework: its own error path, context, parsers, and layers around the layer. */
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { mkdtempSync, rmSync } from 'node:fs'
+import type { createServer } from 'node:http'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { bodyParser } from '@koa/bodyparser'
 import { Router } from '@koa/router'
@@ -11,13 +14,15 @@ import { H3, type H3Event, HTTPError, toResponse } from 'h3'
 import { toNodeHandler } from 'h3/node'
 import { createApp, createError, defineEventHandler, readBody, toNodeListener } from 'h3-1'
 import Koa, { type Context } from 'koa'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { InvalidOptionError } from '../../src/core/errors.ts'
+import { createIdempotency } from '../../src/engine/idempotency.ts'
 import { idempotencyOf, idempotent as idempotentElysia } from '../../src/http/elysia.ts'
 import { idempotent as idempotentExpress } from '../../src/http/express.ts'
 import { idempotent as idempotentH3 } from '../../src/http/h3.ts'
 import { idempotent as idempotentH31 } from '../../src/http/h3-1.ts'
 import { idempotent as idempotentKoa } from '../../src/http/koa.ts'
+import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { descriptionOf } from '../../src/openapi/protected-operation.ts'
 import { openSocket } from './raw-client.ts'
 import { codeOf, instance, post, type Served, serve } from './serving.ts'
@@ -219,6 +224,33 @@ describe('Koa', () => {
     expect([first.body.toString(), first.headers.get('content-length')]).toEqual(['123456789012', '12'])
     const again = await post(origin)
     expect([again.body.length, again.headers.get('idempotency-replay-body')]).toEqual([0, 'omitted'])
+  })
+
+  test.each<[string, (ctx: Context) => unknown]>([
+    ['in ctx.body', (ctx) => (ctx.body = Readable.from(['123456', '789012', '345678']))],
+    [
+      'written to ctx.res',
+      (ctx) => {
+        ctx.respond = false
+        ctx.res.write('123456')
+        ctx.res.write('789012')
+        ctx.res.end('345678')
+      },
+    ],
+  ])('in a transaction nothing of an answer leaves before the commit: %s', async (_, answer) => {
+    const folder = mkdtempSync(join(tmpdir(), 'frameworks-'))
+    const idem = createIdempotency({ store: sqliteStore({ file: join(folder, 'records.db') }), sweep: false })
+    onTestFinished(async () => {
+      await idem.close()
+      rmSync(folder, { recursive: true })
+    })
+    const options = { ...anonymous, transaction: true, responseBytesMax: 10 } as const
+    const { origin } = await served((router) =>
+      router.post('/x', idempotentKoa(idem, options), (ctx) => void answer(ctx)),
+    )
+    // Too long to be held back, so that it is rolled back.
+    const first = await post(origin)
+    expect([first.status, codeOf(first)]).toEqual([500, 'outcome-unstorable'])
   })
 
   test('a layer inside a layer: the outer one guards', async () => {

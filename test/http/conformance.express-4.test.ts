@@ -1,0 +1,3 @@
+import { adapterConformance } from './adapter-conformance.ts'
+
+adapterConformance('express-4')
