@@ -4,7 +4,7 @@ import { describeLayer } from '../openapi/protected-operation.ts'
 import type { IdempotencyContext, RegisteredContext } from './context.ts'
 import { goneResponse, isRunning, openKeyed, recordingOf } from './fetch-guard.ts'
 import { recordFetchResponse, toFetchResponse } from './fetch-recorder.ts'
-import { type FetchBodyRead, keyLines, readFetchCopy, withBody } from './fetch-request.ts'
+import { type FetchCopyRead, keyLines, readFetchCopy, withBody } from './fetch-request.ts'
 import { unprotectedLine } from './headers.ts'
 import { mount } from './mount.ts'
 import type { HttpEngine, IdempotentOptions } from './options.ts'
@@ -69,7 +69,7 @@ export function idempotent(
 ): <App extends object>(app: App) => App {
   const { guard, principal, operation } = mount(idem, options)
   const bytesMax = guard.options.requestBytesMax
-  const copies = new WeakMap<Request, FetchBodyRead>()
+  const copies = new WeakMap<Request, FetchCopyRead>()
   const originals = new WeakMap<Request, Request>()
 
   /** The parser gets a copy, so that the octets can be compared and whoever asks for the request finds it unread. */
@@ -93,7 +93,7 @@ export function idempotent(
     if (field.kind === 'pass') return undefined
     if (!reached.has(request)) throw new Error(unreached)
     if (field.kind === 'answer') return answered(request, field.answer)
-    const read = async (): Promise<FetchBodyRead> =>
+    const read = async (): Promise<FetchCopyRead> =>
       copies.get(request) ?? (await readFetchCopy(request, bytesMax))
     const opened = await openKeyed(guard, field.key, principal, context, request, read, {
       route: context.route,
