@@ -1,4 +1,4 @@
-/** One server in a process of its own: `http-server.ts <framework> <bare|keyed>`. */
+/** One server in a process of its own: `http-server.ts <framework> <bare|keyed> <ms of work>`. */
 import { once } from 'node:events'
 import {
   createServer,
@@ -9,17 +9,27 @@ import {
 } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
+import { bodyParser } from '@koa/bodyparser'
+import { Elysia } from 'elysia'
 import express from 'express'
 import fastify from 'fastify'
+import { H3, type H3Event, toNodeHandler, toResponse } from 'h3'
 import { Hono } from 'hono'
+import Koa from 'koa'
+import { idempotent as idempotentElysia } from '../src/http/elysia.ts'
 import { idempotent as idempotentExpress } from '../src/http/express.ts'
 import { idempotency as idempotencyFastify } from '../src/http/fastify.ts'
+import { idempotent as idempotentFetch } from '../src/http/fetch.ts'
+import { idempotent as idempotentH3 } from '../src/http/h3.ts'
 import { idempotent as idempotentHono } from '../src/http/hono.ts'
+import { idempotent as idempotentKoa } from '../src/http/koa.ts'
+import { idempotent as idempotentNext } from '../src/http/next.ts'
 import { idempotent as idempotentNode, keepRawBody } from '../src/http/node.ts'
 import { createIdempotency, memoryStore } from '../src/index.ts'
 import { serveParent } from './child.ts'
 
-const [, , framework = '', kind = ''] = process.argv
+const [, , framework = '', kind = '', work = '0'] = process.argv
+const workMs = Number(work)
 const keyed = kind === 'keyed'
 const idem = createIdempotency({ store: memoryStore(), sweep: false })
 const principal = 'anonymous'
@@ -28,7 +38,11 @@ interface Charge {
   readonly amount: number
 }
 
-const chargeOf = ({ amount }: Charge): object => ({ id: 'ch_3PqT1x', amount, status: 'succeeded' })
+/** The handler's work, which keeps the processor busy. */
+function chargeOf({ amount }: Charge): object {
+  for (const until = performance.now() + workMs; workMs > 0 && performance.now() < until; );
+  return { id: 'ch_3PqT1x', amount, status: 'succeeded' }
+}
 
 function expressListener(): RequestListener {
   const app = express()
@@ -66,19 +80,63 @@ function nodeListener(): RequestListener {
   return keyed ? idempotentNode(idem, { principal }, listener) : listener
 }
 
-async function start(): Promise<Server> {
-  switch (framework) {
-    case 'fastify':
-      return fastifyServer()
-    case 'express':
-      return listening(expressListener())
-    case 'hono':
-      return listening(honoListener())
-    case 'node':
-      return listening(nodeListener())
-    default:
-      throw new Error(`There is no framework ${framework}.`)
+function koaListener(): RequestListener {
+  const app = new Koa()
+  app.use(bodyParser())
+  if (keyed) app.use(idempotentKoa(idem, { principal }))
+  app.use((context) => {
+    context.status = 201
+    context.body = chargeOf(context.request.body as Charge)
+  })
+  return app.callback()
+}
+
+function h3Listener(): RequestListener {
+  const app = new H3()
+  const handler = async (event: H3Event): Promise<object> => {
+    event.res.status = 201
+    return chargeOf((await event.req.json()) as Charge)
   }
+  app.post('/charges', keyed ? idempotentH3(idem, { toResponse, principal }, handler) : handler)
+  return toNodeHandler(app) as RequestListener
+}
+
+function elysiaListener(): RequestListener {
+  const app = new Elysia()
+  if (keyed) app.use(idempotentElysia(idem, { principal }))
+  app.post('/charges', ({ body, status }) => status(201, chargeOf(body as Charge)))
+  return fetchListener((request) => app.fetch(request))
+}
+
+function fetchListener(handle: (request: Request) => Response | Promise<Response>): RequestListener {
+  const serve = getRequestListener(handle)
+  return (request, response) => void serve(request, response)
+}
+
+const fetchHandler = async (request: Request): Promise<Response> =>
+  Response.json(chargeOf((await request.json()) as Charge), { status: 201 })
+
+const listeners: Readonly<Record<string, () => RequestListener>> = {
+  express: expressListener,
+  koa: koaListener,
+  hono: honoListener,
+  h3: h3Listener,
+  elysia: elysiaListener,
+  fetch: () => fetchListener(keyed ? idempotentFetch(idem, { principal }, fetchHandler) : fetchHandler),
+  next: () =>
+    fetchListener(
+      keyed
+        ? (request) => idempotentNext(idem, { principal }, fetchHandler)(request, undefined)
+        : fetchHandler,
+    ),
+  node: nodeListener,
+}
+
+function start(): Promise<Server> {
+  const listener = listeners[framework]
+  if (framework !== 'fastify' && listener === undefined)
+    throw new Error(`There is no framework ${framework}.`)
+  return listener === undefined ? fastifyServer() : listening(listener())
 }
 
 async function listening(listener: RequestListener): Promise<Server> {

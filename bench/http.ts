@@ -4,11 +4,17 @@ import { type Child, type startChild, withChildren } from './child.ts'
 import { load, settleKeys } from './load.ts'
 import { type Case, inRounds, type Pace, type Question, type Row } from './rounds.ts'
 
-const frameworks = ['express', 'fastify', 'hono', 'node'] as const
 const settledKeys = 50
+
+/** Ratios to the bare handler that the keyed one shall reach, by concurrency. */
+export interface Bars {
+  readonly fresh?: Readonly<Record<number, number>>
+  readonly replay?: Readonly<Record<number, number>>
+}
 
 function casesOf(
   framework: string,
+  bars: Bars,
   bare: Child,
   keyed: Child,
   replays: Child,
@@ -23,33 +29,47 @@ function casesOf(
     {
       name: `${framework}, fresh key`,
       floor,
-      ...(framework === 'express' && { bars: { 1: 0.75, 64: 0.75 } }),
+      ...(bars.fresh && { bars: bars.fresh }),
       measure: (concurrency, ms) => load(keyed, concurrency, ms, randomUUID),
     },
     {
       name: `${framework}, replay`,
       floor,
+      ...(bars.replay && { bars: bars.replay }),
       measure: (concurrency, ms) => load(replays, concurrency, ms, nextKey),
     },
   ]
 }
 
-async function measureWith(start: typeof startChild, pace: Pace): Promise<readonly Row[]> {
+/** Each framework bare and keyed, its handler working for so long. */
+export async function measureFrameworks(
+  start: typeof startChild,
+  pace: Pace,
+  frameworks: readonly string[],
+  workMs: number,
+  barsOf: (framework: string) => Bars,
+): Promise<readonly Row[]> {
   const cases: Case[] = []
+  const work = String(workMs)
   for (const framework of frameworks) {
     const [bare, keyed, replays] = await Promise.all([
-      start('http-server.ts', [framework, 'bare']),
-      start('http-server.ts', [framework, 'keyed']),
-      start('http-server.ts', [framework, 'keyed']),
+      start('http-server.ts', [framework, 'bare', work]),
+      start('http-server.ts', [framework, 'keyed', work]),
+      start('http-server.ts', [framework, 'keyed', work]),
     ])
     const keys = Array.from({ length: settledKeys }, () => randomUUID())
     await settleKeys(replays, keys)
-    cases.push(...casesOf(framework, bare, keyed, replays, keys))
+    cases.push(...casesOf(framework, barsOf(framework), bare, keyed, replays, keys))
   }
   return inRounds(cases, pace)
 }
 
 export const question: Question = {
   asks: 'a keyed POST on the memory store against the bare handler, by framework',
-  measure: (pace) => withChildren((start) => measureWith(start, pace)),
+  measure: (pace) =>
+    withChildren((start) =>
+      measureFrameworks(start, pace, ['express', 'fastify', 'hono', 'node'], 0, (framework) =>
+        framework === 'express' ? { fresh: { 1: 0.75, 64: 0.75 } } : {},
+      ),
+    ),
 }

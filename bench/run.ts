@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { question as dbos } from './dbos.ts'
+import { question as frameworks } from './frameworks.ts'
 import { question as gateway } from './gateway.ts'
 import { question as hotKey } from './hot-key.ts'
 import { question as http } from './http.ts'
@@ -25,6 +26,7 @@ const questions: Readonly<Record<string, Question>> = {
   'hot-key': hotKey,
   retention,
   http,
+  frameworks,
   gateway,
   memory,
 }

@@ -43,6 +43,7 @@ const names = [
   'hot-key',
   'retention',
   'http',
+  'frameworks',
   'gateway',
   'memory',
 ]
@@ -62,6 +63,7 @@ const someCases: Readonly<Record<string, readonly string[]>> = {
   retention: ['claims, quiet', 'claims, while the sweep removes'],
   sqlite: ['fresh, by hand', 'fresh, sqliteStore', 'replay, by hand', 'replay, sqliteStore'],
   http: ['express, bare', 'express, fresh key', 'fastify, replay', 'hono, fresh key', 'node, fresh key'],
+  frameworks: ['express, bare', 'koa, fresh key', 'elysia, replay', 'next, fresh key'],
   gateway: ['bare proxy', 'gateway, no key', 'gateway, fresh key, SQLite'],
   memory: ['heap after 4000 operations', 'heap after 20000 operations'],
 }
