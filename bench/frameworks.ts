@@ -3,7 +3,7 @@ import { withChildren } from './child.ts'
 import { measureFrameworks } from './http.ts'
 import type { Question } from './rounds.ts'
 
-const frameworks = ['express', 'fastify', 'koa', 'hono', 'h3', 'elysia', 'next', 'fetch', 'node']
+const frameworks = ['express', 'fastify', 'koa', 'hono', 'h3', 'elysia', 'nest', 'next', 'fetch', 'node']
 const workMs = 1
 
 export const question: Question = {

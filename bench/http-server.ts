@@ -9,7 +9,10 @@ import {
 } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
+import 'reflect-metadata'
 import { bodyParser } from '@koa/bodyparser'
+import { Body, Controller, Module, Post } from '@nestjs/common'
+import { NestFactory } from '@nestjs/core'
 import { Elysia } from 'elysia'
 import express from 'express'
 import fastify from 'fastify'
@@ -23,6 +26,7 @@ import { idempotent as idempotentFetch } from '../src/http/fetch.ts'
 import { idempotent as idempotentH3 } from '../src/http/h3.ts'
 import { idempotent as idempotentHono } from '../src/http/hono.ts'
 import { idempotent as idempotentKoa } from '../src/http/koa.ts'
+import { Idempotent, IdempotencyModule } from '../src/http/nest.ts'
 import { idempotent as idempotentNext } from '../src/http/next.ts'
 import { idempotent as idempotentNode, keepRawBody } from '../src/http/node.ts'
 import { createIdempotency, memoryStore } from '../src/index.ts'
@@ -88,7 +92,8 @@ function koaListener(): RequestListener {
     context.status = 201
     context.body = chargeOf(context.request.body as Charge)
   })
-  return app.callback()
+  const serve = app.callback()
+  return (request, response) => void serve(request, response)
 }
 
 function h3Listener(): RequestListener {
@@ -106,6 +111,27 @@ function elysiaListener(): RequestListener {
   if (keyed) app.use(idempotentElysia(idem, { principal }))
   app.post('/charges', ({ body, status }) => status(201, chargeOf(body as Charge)))
   return fetchListener((request) => app.fetch(request))
+}
+
+async function nestServer(): Promise<Server> {
+  class Charges {
+    charge(body: Charge): object {
+      return chargeOf(body)
+    }
+  }
+  // Written out, since Node strips types and runs no decorators.
+  const { prototype } = Charges
+  const descriptor = Object.getOwnPropertyDescriptor(prototype, 'charge') as PropertyDescriptor
+  Controller()(Charges)
+  Post('charges')(prototype, 'charge', descriptor)
+  Body()(prototype, 'charge', 0)
+  if (keyed) Idempotent()(prototype, 'charge', descriptor)
+  class Shop {}
+  const imports = keyed ? [IdempotencyModule.forRoot({ idem, principal })] : []
+  Module({ controllers: [Charges], imports })(Shop)
+  const app = await NestFactory.create(Shop, { rawBody: true, logger: false })
+  await app.listen(0, '127.0.0.1')
+  return app.getHttpServer() as Server
 }
 
 function fetchListener(handle: (request: Request) => Response | Promise<Response>): RequestListener {
@@ -132,11 +158,15 @@ const listeners: Readonly<Record<string, () => RequestListener>> = {
   node: nodeListener,
 }
 
+/** Frameworks that listen by themselves. */
+const servers: Readonly<Record<string, () => Promise<Server>>> = { fastify: fastifyServer, nest: nestServer }
+
 function start(): Promise<Server> {
+  const server = servers[framework]
+  if (server !== undefined) return server()
   const listener = listeners[framework]
-  if (framework !== 'fastify' && listener === undefined)
-    throw new Error(`There is no framework ${framework}.`)
-  return listener === undefined ? fastifyServer() : listening(listener())
+  if (listener === undefined) throw new Error(`There is no framework ${framework}.`)
+  return listening(listener())
 }
 
 async function listening(listener: RequestListener): Promise<Server> {

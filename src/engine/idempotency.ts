@@ -1,6 +1,5 @@
 /** The instance: one store, one set of defaults, and the operations made from them. */
 import type { Digest } from '../core/bytes.ts'
-import { digestOf } from '../core/bytes.ts'
 import type { Duration } from '../core/duration.ts'
 import { toMilliseconds } from '../core/duration.ts'
 import { InvalidOptionError, MalformedKeyError, UnsupportedInputError } from '../core/errors.ts'
@@ -21,11 +20,9 @@ import {
   readArguments,
 } from './arguments.ts'
 import type { BeginRequest, Begun, BegunInTransaction, Reconcile, TransactionalBegin } from './attempt.ts'
-import { createCoalescer } from './coalescer.ts'
 import { Flights } from './flights.ts'
-import { createLeaseKeeper } from './lease-keeper.ts'
 import { beginLease } from './lease-mode.ts'
-import type { Machinery } from './machinery.ts'
+import { createMachinery } from './machinery.ts'
 import { nodeRuntime } from './node-runtime.ts'
 import {
   asOperationResult,
@@ -43,12 +40,7 @@ import {
 import { type Policy, type PolicyOptions, policyOptionNames, resolvePolicy } from './policy.ts'
 import type { Call } from './rounds.ts'
 import { type OwnTransactions, ownTransactions } from './own-transactions.ts'
-import {
-  type CompressionOptions,
-  type EncryptionOptions,
-  type OutcomeSeal,
-  outcomeSeal,
-} from './outcome-seal.ts'
+import { type CompressionOptions, type EncryptionOptions, outcomeSeal } from './outcome-seal.ts'
 import { startSweeper, sweepNow } from './sweeper.ts'
 import { beginInTransaction } from './transaction-attempt.ts'
 import {
@@ -58,7 +50,6 @@ import {
   transactStatement,
   transactWithin,
 } from './transaction-mode.ts'
-import { createWaiters } from './waiters.ts'
 
 export interface IdempotencyOptions<Store extends IdempotencyStore = IdempotencyStore> extends PolicyOptions {
   readonly store: Store
@@ -432,28 +423,6 @@ async function endOfFlight(flight: {
 }): Promise<void> {
   const leader = await flight.begun
   if (leader.kind === 'run') await flight.ended
-}
-
-function createMachinery(
-  store: IdempotencyStore,
-  namespace: string,
-  runtime: Runtime,
-  isClosed: () => boolean,
-  seal: OutcomeSeal,
-): Machinery {
-  const { clock, timers, random, digest } = runtime
-  const coalescer = createCoalescer(store, runtime)
-  return {
-    namespace,
-    isClosed,
-    runtime,
-    store,
-    coalescer,
-    keeper: createLeaseKeeper(coalescer, clock, timers),
-    waiters: createWaiters(coalescer, timers, random),
-    seal,
-    downstreamKey: (id, name) => digestOf(digest, ['downstream', id, name]),
-  }
 }
 
 function reconcileWith<Input, Output>(

@@ -16,6 +16,16 @@ import type { HeaderLine } from '../core/outcome.ts'
 import { clearAnswer, endArgumentsOf, sendAnswer } from './node-answer.ts'
 import type { NodeResponse } from './node-request.ts'
 import type { CapturedAnswer, ProtocolAnswer } from './protocol.ts'
+import {
+  asOctets,
+  type Callback,
+  type Chunk,
+  endArguments,
+  headersSentError,
+  invalidStatusError,
+  writeAfterEndError,
+  writeArguments,
+} from './response-calls.ts'
 
 export interface Recording {
   readonly bytesMax: number
@@ -37,9 +47,6 @@ export interface Recording {
  * at work, and has until the operation's `timeout`.
  */
 const stillMsMaxDefault = 30_000
-
-type Callback = (error?: Error | null) => void
-type Chunk = string | Uint8Array
 
 /** The methods of a response that the recorder stands in front of. */
 interface Writable {
@@ -419,40 +426,4 @@ function joined(pieces: readonly Uint8Array[]): Uint8Array {
   const [only] = pieces
   if (only === undefined) return noOctets
   return pieces.length === 1 ? only : Buffer.concat(pieces)
-}
-
-function asOctets(chunk: Chunk, encoding: BufferEncoding | undefined): Uint8Array {
-  if (typeof chunk === 'string') return Buffer.from(chunk, encoding)
-  if (chunk instanceof Uint8Array) return chunk
-  throw Object.assign(new TypeError('A chunk must be a string or a Uint8Array.'), {
-    code: 'ERR_INVALID_ARG_TYPE',
-  })
-}
-
-function writeArguments(rest: unknown[]): [BufferEncoding | undefined, Callback | undefined] {
-  const [first, second] = rest
-  if (typeof first === 'function') return [undefined, first as Callback]
-  return [(first ?? undefined) as BufferEncoding | undefined, second as Callback | undefined]
-}
-
-function endArguments(
-  given: unknown[],
-): [Chunk | undefined, BufferEncoding | undefined, Callback | undefined] {
-  const [first, ...rest] = given
-  if (typeof first === 'function') return [undefined, undefined, first as Callback]
-  return [(first ?? undefined) as Chunk | undefined, ...writeArguments(rest)]
-}
-
-function headersSentError(): Error {
-  const error = new Error('Cannot set headers after they are sent to the client')
-  return Object.assign(error, { code: 'ERR_HTTP_HEADERS_SENT' })
-}
-
-function invalidStatusError(status: unknown): Error {
-  const error = new RangeError(`Invalid status code: ${String(status)}`)
-  return Object.assign(error, { code: 'ERR_HTTP_INVALID_STATUS_CODE' })
-}
-
-function writeAfterEndError(): Error {
-  return Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' })
 }
