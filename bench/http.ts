@@ -5,6 +5,8 @@ import { load, settleKeys } from './load.ts'
 import { type Case, inRounds, type Pace, type Question, type Row } from './rounds.ts'
 
 const settledKeys = 50
+const warmUpMs = 2_000
+const warmUpAtOnce = 8
 
 /** Ratios to the bare handler that the keyed one shall reach, by concurrency. */
 export interface Bars {
@@ -59,6 +61,10 @@ export async function measureFrameworks(
     ])
     const keys = Array.from({ length: settledKeys }, () => randomUUID())
     await settleKeys(replays, keys)
+    // A handler that works for long is called too seldom to be compiled while it is measured.
+    if (workMs > 0 && !pace.quick) {
+      for (const server of [bare, keyed, replays]) await load(server, warmUpAtOnce, warmUpMs, randomUUID)
+    }
     cases.push(...casesOf(framework, barsOf(framework), bare, keyed, replays, keys))
   }
   return inRounds(cases, pace)
