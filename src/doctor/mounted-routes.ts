@@ -147,12 +147,25 @@ interface HonoEntry {
   readonly handler: unknown
 }
 
+/** Under which Hono keeps the handler of an application with an error handler that was mounted in another one. */
+const composed = '__COMPOSED_HANDLER'
+const nestingMax = 32
+
+/** The handler as it was given to Hono. */
+export function honoHandler(handler: unknown): object {
+  let target = handler as { [composed]?: unknown }
+  for (let depth = 0; depth < nestingMax && target[composed] !== undefined; depth++) {
+    target = target[composed] as { [composed]?: unknown }
+  }
+  return target
+}
+
 /** Hono lists every handler by itself: those of one route follow each other. */
 function readHono(entries: readonly HonoEntry[]): MountedRoute[] {
   const above: Above[] = []
   const routes = new Map<string, { method: string; path: string; layers: MountedLayer[] }>()
   for (const { path, method, handler } of entries) {
-    const layer = layerOf(handler)
+    const layer = layerOf(honoHandler(handler))
     if (method === 'ALL' && path.endsWith('*')) {
       above.push({ path, layer })
       continue

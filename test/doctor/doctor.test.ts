@@ -172,6 +172,15 @@ describe('routes without protection', () => {
     expect(shown(examine(hono).findings)).toEqual(['problem route-unprotected POST /v2/charges'])
   })
 
+  test('a layer in a Hono application with an error handler that is mounted in another one', () => {
+    const inner = new Hono()
+    inner.onError((_, c) => c.body(null, 500))
+    inner.post('/charges', idempotentHono(idem, { principal }), (c) => c.body(null))
+    inner.post('/refunds', (c) => c.body(null))
+    const app = new Hono().route('/v1', inner)
+    expect(shown(examine(app).findings)).toEqual(['problem route-unprotected POST /v1/refunds'])
+  })
+
   test('a layer that comes too late protects nothing', () => {
     const app = express()
     app.post('/charges', (_, res) => void res.end())

@@ -1,4 +1,5 @@
 /** The routes of a Hono application that have a layer in front of them. */
+import { honoHandler } from '../../doctor/mounted-routes.ts'
 import { descriptionOf } from '../../openapi/protected-operation.ts'
 import type { ProtectedRoute } from '../../openapi/routes.ts'
 
@@ -6,10 +7,6 @@ import type { ProtectedRoute } from '../../openapi/routes.ts'
 export interface RoutedApp {
   readonly routes: readonly { readonly method: string; readonly path: string; readonly handler: unknown }[]
 }
-
-/** Under which Hono keeps the handler of an application that was mounted in another one. */
-const composed = '__COMPOSED_HANDLER'
-const nestingMax = 32
 
 /**
  * The routes that `idempotent` guards, whether it is mounted on the route itself or above it with `app.use`. For
@@ -20,7 +17,11 @@ const nestingMax = 32
  *   c.json(documentIdempotency(await generateSpecs(app), protectedRoutes(app))))
  */
 export function protectedRoutes(app: RoutedApp): ProtectedRoute[] {
-  const routes = app.routes.map(({ method, path, handler }) => ({ method, path, layer: targetOf(handler) }))
+  const routes = app.routes.map(({ method, path, handler }) => ({
+    method,
+    path,
+    layer: honoHandler(handler),
+  }))
   const ends = new Map(routes.map(({ method, path }, at) => [`${method} ${path}`, at]))
   return [...ends.values()].flatMap((end) => {
     const { method, path } = routes[end] as ProtectedRoute
@@ -34,14 +35,6 @@ export function protectedRoutes(app: RoutedApp): ProtectedRoute[] {
       )?.layer
     return layer === undefined ? [] : [{ method, path, layer }]
   })
-}
-
-function targetOf(handler: unknown): object {
-  let target = handler as { [composed]?: unknown }
-  for (let depth = 0; depth < nestingMax && target[composed] !== undefined; depth++) {
-    target = target[composed] as { [composed]?: unknown }
-  }
-  return target
 }
 
 /** Whether every request for a path also goes through what is mounted at a pattern. */
