@@ -91,3 +91,12 @@ export function warnUnprotected(app: object, options: ExamineOptions = {}): void
   const lines = problems.map(({ operation, message }) => `${operation} ${message}`)
   process.emitWarning(lines.join('\n'), { type: 'RetrysafeWarning', code: unprotectedWarningCode })
 }
+
+/** As `warnUnprotected`, for layers: an app that cannot be read is none to warn of, and never a failed request. */
+export function warnFromLayer(app: object | undefined): void {
+  try {
+    if (app !== undefined) warnUnprotected(app)
+  } catch {
+    // Another framework's, or one whose tables look otherwise than those known here.
+  }
+}

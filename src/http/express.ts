@@ -1,7 +1,7 @@
 /** Express 5 (and 4): a middleware for a route or a router. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describeLayer } from '../openapi/protected-operation.ts'
-import { warnUnprotected } from '../doctor/index.ts'
+import { warnFromLayer } from '../doctor/index.ts'
 import { mount } from './mount.ts'
 import { guardNode } from './node-guard.ts'
 import type { HttpEngine, IdempotentOptions } from './options.ts'
@@ -48,7 +48,7 @@ export function idempotent<Request extends IncomingMessage = IncomingMessage & E
     // At the first request all routes are mounted.
     if (!seen) {
       seen = true
-      warnOf(request as RoutedRequest)
+      warnFromLayer((request as RoutedRequest).app)
     }
     const run = (context: IdempotencyContext | undefined): void => {
       if (context !== undefined) (request as { idempotency?: IdempotencyContext }).idempotency = context
@@ -64,10 +64,6 @@ export interface ExpressRequest {
   get(name: string): string | undefined
   readonly params: Readonly<Record<string, string | string[]>>
   readonly ip?: string | undefined
-}
-
-function warnOf({ app }: RoutedRequest): void {
-  if (app !== undefined) warnUnprotected(app)
 }
 
 function routeOf(request: RoutedRequest): string | undefined {

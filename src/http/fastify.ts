@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 // Only for the declarations below; nothing of Fastify is loaded.
 import type {} from 'fastify'
 import { InvalidOptionError } from '../core/errors.ts'
-import { warnUnprotected } from '../doctor/index.ts'
+import { warnFromLayer } from '../doctor/index.ts'
 import { fastifyLayers } from '../doctor/mounted-routes.ts'
 import { describeLayer } from '../openapi/protected-operation.ts'
 import { sendReply as sendAnswer } from './fastify-answer.ts'
@@ -105,7 +105,7 @@ export function idempotency(
     // A document may be registered after the last route, in any scope.
     fastify.addHook('onReady', (ready) => {
       for (const instance of instances) documenter.attach(instance)
-      warnUnprotected(fastify)
+      warnFromLayer(fastify)
       ready()
     })
     done()

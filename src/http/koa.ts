@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 // Only for the declarations below; nothing of Koa is loaded.
 import type {} from 'koa'
-import { warnUnprotected } from '../doctor/index.ts'
+import { warnFromLayer } from '../doctor/index.ts'
 import { describeLayer } from '../openapi/protected-operation.ts'
 import type { IdempotencyContext, RegisteredContext } from './context.ts'
 import { unprotectedLine, valuesByName } from './headers.ts'
@@ -66,7 +66,7 @@ export function idempotent<Context extends KoaContext = KoaContext>(
     // At the first request all routes are mounted.
     if (!seen) {
       seen = true
-      warnUnprotected(context.app)
+      warnFromLayer(context.app)
     }
     const { req, res } = context
     if (isRecorded(res)) return void (await next())

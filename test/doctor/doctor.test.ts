@@ -294,6 +294,21 @@ describe('the warning in development', () => {
     expect(warnings).toEqual([expect.stringMatching(/^POST \/early takes no/)])
   })
 
+  test.each([{}, { handle() {}, use() {} }, { routes: [{}], fetch() {} }])(
+    'an app that cannot be read fails no request',
+    async (unknown) => {
+      const layer = idempotentExpress(idem, { principal })
+      const { origin } = await serve((req, res) =>
+        layer(Object.assign(req, { app: unknown }) as never, res, () => res.end()),
+      )
+      const warnings = await warningsOf('development', async () => {
+        const answer = await post(origin, { headers: { 'Idempotency-Key': crypto.randomUUID() } })
+        expect([answer.status, answer.replayed]).toEqual([200, false])
+      })
+      expect(warnings).toEqual([])
+    },
+  )
+
   test('nothing to say, and an exempt route, warn of nothing', async () => {
     const hono = new Hono().post('/login', (c) => c.body(null))
     const warnings = await warningsOf('development', async () =>
