@@ -13,11 +13,17 @@ function skipOf(title: string, note: string | undefined): Skip {
   return { test: inTitle?.[1] ?? title, reason: inTitle?.[2] ?? 'no reason given' }
 }
 
+/** With the causes, which say what a typed error stands for. */
+function messageOf({ message, cause }: SerializedError): string {
+  const [line = ''] = message.split('\n', 1)
+  return typeof cause?.message === 'string' ? `${line} [${messageOf(cause)}]` : line
+}
+
 function summarise(modules: readonly TestModule[], unhandled: readonly SerializedError[]): RunSummary {
   let passed = 0
   const failures: Failure[] = []
   const fail = (test: string, errors: readonly SerializedError[]): void => {
-    failures.push({ test, error: errors[0]?.message ?? 'no error' })
+    failures.push({ test, error: errors[0] === undefined ? 'no error' : messageOf(errors[0]) })
   }
   // Errors outside a test (in a file's top level, in a hook) leave no failed test behind, yet are failures.
   for (const error of unhandled) fail('outside of tests', [error])

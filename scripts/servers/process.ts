@@ -1,7 +1,8 @@
 /** Starting a server program under a user that it accepts, in a folder that goes with it. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 
@@ -62,21 +63,42 @@ export function installPackage(debianPackage: string, missing: string): void {
   }
 }
 
-/** A new folder that belongs to the account. */
+/** A new folder that belongs to the account, in `RETRYSAFE_SERVERS_FOLDER` or the folder for temporary files. */
 export function newFolder(prefix: string, account: Account | undefined): string {
-  const folder = mkdtempSync(join(tmpdir(), `retrysafe-${prefix}-`))
+  const parent = process.env['RETRYSAFE_SERVERS_FOLDER'] ?? tmpdir()
+  const folder = mkdtempSync(join(parent, `retrysafe-${prefix}-`))
   if (account !== undefined) chownSync(folder, account.uid, account.gid)
   return folder
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
+/** Below the ports that Linux hands to connections, which could take one between its choice and its use. */
+const ports = { from: 15_000, to: 32_768 } as const
+const choicesMax = 100
+
+/** Ports of the loopback on which nobody listens, all different. @throws Error */
+export async function freePorts(count: number): Promise<number[]> {
+  const probes: Server[] = []
+  try {
+    for (let choice = 0; choice < choicesMax && probes.length < count; choice++) {
+      const probe = createServer()
+      if (await listens(probe, randomInt(ports.from, ports.to))) probes.push(probe)
+    }
+    if (probes.length < count) throw new Error(`No ${count} free ports were found in ${choicesMax} choices.`)
+    return probes.map((probe) => (probe.address() as AddressInfo).port)
+  } finally {
+    for (const probe of probes) probe.close()
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const [port] = await freePorts(1)
+  return port as number
+}
+
+function listens(probe: Server, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    probe.once('error', () => resolve(false))
+    probe.listen(port, '127.0.0.1', () => resolve(true))
   })
 }
 
@@ -108,7 +130,8 @@ export async function endServer(child: ChildProcess, folder: string): Promise<vo
   rmSync(folder, { recursive: true, force: true })
 }
 
-const attemptsMax = 150
+/** A minute: a disk that is busy with other things holds a start up for long. */
+const attemptsMax = 600
 const attemptMs = 100
 
 /** Asks until the server answers. @throws the last error */

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis'
 import {
   endServer,
   freePort,
+  freePorts,
   newFolder,
   requireProgram,
   type RunningServer,
@@ -26,7 +27,7 @@ export async function startRedis(): Promise<RunningServer> {
 
 /** Starts a cluster of three masters, each with a third of the slots. The URL is that of one of them. */
 export async function startRedisCluster(): Promise<RunningServer> {
-  const busPorts = await Promise.all(Array.from({ length: clusterNodes }, freePort))
+  const busPorts = await freePorts(clusterNodes)
   const nodes = await Promise.all(
     busPorts.map((bus) =>
       startNode(['--cluster-enabled', 'yes', '--cluster-port', `${bus}`, '--cluster-node-timeout', '2000']),

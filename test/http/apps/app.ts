@@ -1,9 +1,8 @@
 /** Builds an app of a framework with the framework's own command, and serves it in a process of its own. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { freePort } from '../../../scripts/servers/process.ts'
 
 const root = join(import.meta.dirname, '../../..')
 
@@ -71,15 +70,6 @@ function outputOf(child: ReturnType<typeof spawn>): () => string {
     })
   }
   return () => text
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 async function answering(origin: string): Promise<void> {

@@ -1,5 +1,4 @@
 import { afterAll, describe, expect, test } from 'vitest'
-import { whileTimeIsKept } from '../../stalls.ts'
 import { parseCases } from './cases.ts'
 import { loadCases, runCase } from './harness.ts'
 import { launchTarget } from './launch.ts'
@@ -10,7 +9,7 @@ import { parseRunOptions, run } from './run.ts'
 import { httpConformance } from './suite.ts'
 import type { StartedTarget } from './suite.ts'
 import { capabilities, parseCapabilities } from './target.ts'
-import type { TargetDeclaration } from './target.ts'
+import type { TargetDeclaration, TargetDescription } from './target.ts'
 
 interface Setting {
   readonly declared: TargetDeclaration
@@ -60,6 +59,7 @@ const settings = {
   gateway: inProcess({ gateway: true }, 'do,auth,get,optional,reject,gateway', 'gateway'),
   rerun: asProcess('do,auth,get,optional,kill,lease1s,crash-rerun'),
   reject: asProcess('do,auth,get,optional,kill,lease1s,crash-reject'),
+  transaction: asProcess('do,auth,get,optional,kill,transaction'),
 } satisfies Record<string, Setting>
 
 /** Each fault, the setting in which it shows, and the cases that must notice it. */
@@ -128,6 +128,8 @@ const faults: readonly (readonly [fault: Fault, setting: keyof typeof settings, 
   ['crash-locks', 'rerun', 'X04'],
   ['crash-reruns', 'reject', 'X05'],
   ['restart-forgets', 'reject', 'X06'],
+  ['effect-apart', 'transaction', 'X08'],
+  ['claim-apart', 'transaction', 'X08'],
   ['fails-open', 'usual', 'X07'],
   ['no-principal', 'usual', 'S01', 'S02'],
   ['joined-scope', 'usual', 'S04'],
@@ -146,6 +148,16 @@ for (const [name, { declared, only, start }] of Object.entries<Setting>(settings
   httpConformance(`reference server, ${name}`, { ...declared, skip }, () => start())
 }
 
+const runsMax = 10
+
+/** Where a case meets its fault at a moment that it has to hit, one run may miss it. */
+async function failingRun(id: string, target: TargetDescription): ReturnType<typeof runCase> {
+  for (let run = 1; ; run++) {
+    const result = await runCase(caseOf(id), target)
+    if (result.failures.length > 0 || run === runsMax) return result
+  }
+}
+
 describe('a broken server is noticed', () => {
   for (const [fault, setting, ...ids] of faults) {
     test(`${fault} fails ${ids.join(', ')}`, { timeout: 60_000 }, async () => {
@@ -153,10 +165,8 @@ describe('a broken server is noticed', () => {
       const target = await start(fault)
       try {
         for (const id of ids) {
-          await whileTimeIsKept(async () => {
-            const { failures } = await runCase(caseOf(id), { ...declared, ...target, name: fault })
-            expect(failures, id).not.toEqual([])
-          })
+          const { failures } = await failingRun(id, { ...declared, ...target, name: fault })
+          expect(failures, id).not.toEqual([])
         }
       } finally {
         await target.close()

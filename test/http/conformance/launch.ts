@@ -2,11 +2,11 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { freePorts } from '../../../scripts/servers/process.ts'
 import type { StartedTarget } from './suite.ts'
 import type { TargetDeclaration } from './target.ts'
 
@@ -29,7 +29,7 @@ const pollMs = 25
  */
 export async function launchTarget(options: LaunchOptions): Promise<StartedTarget> {
   const state = await mkdtemp(join(tmpdir(), 'conformance-'))
-  const [port, port2, portH2] = await freePorts()
+  const [port, port2, portH2] = (await freePorts(3)) as [number, number, number]
   const { caps, vars } = options.declared
   const environment = {
     ...process.env,
@@ -79,19 +79,6 @@ export async function launchTarget(options: LaunchOptions): Promise<StartedTarge
       await removeState()
     },
   }
-}
-
-async function freePorts(): Promise<[number, number, number]> {
-  const servers = [createServer(), createServer(), createServer()]
-  const ports = await Promise.all(
-    servers.map(async (server) => {
-      server.listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return (server.address() as AddressInfo).port
-    }),
-  )
-  for (const server of servers) server.close()
-  return ports as [number, number, number]
 }
 
 async function listening(child: ChildProcess, port: number, startMsMax: number): Promise<void> {

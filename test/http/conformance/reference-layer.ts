@@ -21,6 +21,8 @@ export interface ReferenceOptions {
   readonly store5xx?: boolean
   readonly gateway?: boolean
   readonly onCrash?: 'rerun' | 'reject'
+  /** Claim, effect and outcome become visible together, at the end of the run. */
+  readonly transaction?: boolean
   readonly resultOctetsMax?: number
   /** File for the records; without it they live in memory. */
   readonly recordsFile?: string
@@ -123,7 +125,9 @@ export class ReferenceLayer {
       expiresAt: 0,
       refused: false,
     }
-    this.#put(id, record)
+    // What a transaction wrote is nowhere once its process is gone.
+    if (this.#options.transaction === true && !has('claim-apart')) this.#records.set(id, record)
+    else this.#put(id, record)
     const renewal = setInterval(() => {
       if (!has('no-renewal')) record.leaseUntil = Date.now() + leaseMs
     }, leaseMs / 4)

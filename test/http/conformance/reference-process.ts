@@ -9,6 +9,7 @@ const state = FIXTURE_STATE ?? '.'
 await startReference(
   {
     required: caps.includes('required'),
+    transaction: caps.includes('transaction'),
     onCrash: caps.includes('crash-rerun') ? 'rerun' : 'reject',
     recordsFile: join(state, 'records.json'),
     ...(REFERENCE_FAULT === undefined ? {} : { fault: REFERENCE_FAULT as Fault }),

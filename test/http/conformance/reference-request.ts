@@ -77,6 +77,8 @@ export type Fault =
   | 'crash-locks'
   | 'crash-reruns'
   | 'restart-forgets'
+  | 'effect-apart'
+  | 'claim-apart'
   | 'fails-open'
   | 'resends'
   | 'takes-early-data'

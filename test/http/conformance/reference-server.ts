@@ -205,6 +205,8 @@ async function handler(shared: Shared, method: string, target: string, text: str
   if (directives.has('kill-pre')) await die(shared)
   if (directives.has('throw-pre')) throw new Error('thrown before the effect')
   if (amount('pre') > 0) return jsonReply(amount('pre'), { error: 'told to' })
+  const isAtomic = shared.options.transaction === true && shared.options.fault !== 'effect-apart'
+  if (isAtomic && directives.has('kill-post')) await die(shared)
   const seq = shared.countEffect()
   const id = randomUUID()
   if (directives.has('kill-post')) await die(shared)
