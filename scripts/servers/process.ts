@@ -2,7 +2,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 
@@ -71,23 +71,28 @@ export function newFolder(prefix: string, account: Account | undefined): string 
   return folder
 }
 
-/** Below the ports that Linux hands to connections, which could take one between its choice and its use. */
-const ports = { from: 15_000, to: 32_768 } as const
+/**
+ * Below the ports that Linux hands to connections, which could take one between its choice and its use; and a part
+ * of them for each test worker, so that none takes what another has chosen and not bound yet.
+ */
+const portsFrom = 15_000
+const parts = 8
+const portsInPart = 2_200
+const part = Number(process.env['VITEST_POOL_ID'] ?? 0) % parts
 const choicesMax = 100
+const chosen = new Set<number>()
 
-/** Ports of the loopback on which nobody listens, all different. @throws Error */
+/** Ports of the loopback on which nobody listens, none of them twice in one process. @throws Error */
 export async function freePorts(count: number): Promise<number[]> {
-  const probes: Server[] = []
-  try {
-    for (let choice = 0; choice < choicesMax && probes.length < count; choice++) {
-      const probe = createServer()
-      if (await listens(probe, randomInt(ports.from, ports.to))) probes.push(probe)
-    }
-    if (probes.length < count) throw new Error(`No ${count} free ports were found in ${choicesMax} choices.`)
-    return probes.map((probe) => (probe.address() as AddressInfo).port)
-  } finally {
-    for (const probe of probes) probe.close()
+  const ports: number[] = []
+  for (let choice = 0; choice < choicesMax && ports.length < count; choice++) {
+    const port = portsFrom + part * portsInPart + randomInt(portsInPart)
+    if (chosen.has(port) || !(await isFree(port))) continue
+    chosen.add(port)
+    ports.push(port)
   }
+  if (ports.length < count) throw new Error(`No ${count} free ports were found in ${choicesMax} choices.`)
+  return ports
 }
 
 export async function freePort(): Promise<number> {
@@ -95,10 +100,11 @@ export async function freePort(): Promise<number> {
   return port as number
 }
 
-function listens(probe: Server, port: number): Promise<boolean> {
+function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
+    const probe = createServer()
     probe.once('error', () => resolve(false))
-    probe.listen(port, '127.0.0.1', () => resolve(true))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
   })
 }
 
