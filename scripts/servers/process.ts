@@ -72,13 +72,17 @@ export function newFolder(prefix: string, account: Account | undefined): string 
 }
 
 /**
- * Below the ports that Linux hands to connections, which could take one between its choice and its use; and a part
- * of them for each test worker, so that none takes what another has chosen and not bound yet.
+ * Below the ports that Linux hands to connections, which could take one between its choice and its use. Each test
+ * worker has a part of them, and the programs that it starts another, so that none takes what another has chosen and
+ * not bound yet.
  */
 const portsFrom = 15_000
 const parts = 8
 const portsInPart = 2_200
-const part = Number(process.env['VITEST_POOL_ID'] ?? 0) % parts
+const worker = process.env['VITEST_POOL_ID'] ?? '0'
+const isStartedByWorker = process.env['RETRYSAFE_PORTS_OF'] === worker
+process.env['RETRYSAFE_PORTS_OF'] = worker
+const part = (2 * Number(worker) + Number(isStartedByWorker)) % parts
 const choicesMax = 100
 const chosen = new Set<number>()
 

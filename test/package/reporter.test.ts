@@ -50,6 +50,18 @@ describe('the last lines of a test run', () => {
     ])
   })
 
+  it('tell the causes of an error, first lines only', () => {
+    const source = `
+      it('a', () => {
+        const cause = new Error('the server did not answer\\nand more', { cause: new Error('ECONNRESET') })
+        throw new Error('lost', { cause })
+      })
+    `
+    expect(linesFor(source).at(-2)).toBe(
+      'failed: planted.test.ts > a: lost [the server did not answer [ECONNRESET]]',
+    )
+  })
+
   it.each([
     ['the top level of a file', "throw new Error('planted')", '0 passed, 1 failed, 0 skipped'],
     [
