@@ -1,0 +1,29 @@
+/** How long to wait before the next attempt. */
+import type { Answer } from './signals.ts'
+
+export interface Backoff {
+  /** Milliseconds. The first wait is a random part of it, each one after that of twice as much. */
+  readonly baseMs: number
+  /** No wait is longer, unless a server asks for more. */
+  readonly capMs: number
+}
+
+/** Full jitter: a random part of the exponential delay, so that clients that failed together return apart. */
+export function backoffMs({ baseMs, capMs }: Backoff, retry: number, fraction: number): number {
+  return fraction * Math.min(capMs, baseMs * 2 ** (retry - 1))
+}
+
+/**
+ * What the server asks to wait (RFC 9110, section 10.2.3), in milliseconds; `retry-after-ms` is a common extension.
+ * A date is read against the answer's own `Date`, so that a wrong clock on this side changes nothing.
+ */
+export function retryAfterMs({ header }: Answer<unknown>, nowMs: number): number {
+  const milliseconds = Number(header('retry-after-ms') ?? Number.NaN)
+  if (milliseconds >= 0) return milliseconds
+  const value = header('retry-after')
+  if (value == null) return 0
+  const wait = /^\d+$/.test(value)
+    ? Number(value) * 1_000
+    : Date.parse(value) - (Date.parse(header('date') ?? '') || nowMs)
+  return wait > 0 ? wait : 0
+}

@@ -1,0 +1,19 @@
+/** What `retrysafe/client` has on every platform. */
+export { callOf } from './fetch.ts'
+export type { CallOptions, CallReport, IdempotentFetch, IdempotentInit } from './fetch.ts'
+export type { IdempotentFetchOptions, RetryOptions } from './options.ts'
+export type { Retry } from './attempts.ts'
+export { type CircuitBreaker, circuitBreaker, type CircuitBreakerOptions } from './breaker.ts'
+export type { RetryBudgetOptions } from './budget.ts'
+export {
+  ClientError,
+  type ClientErrorCode,
+  clientErrorCodes,
+  HorizonError,
+  isClientError,
+  KeyRefusedError,
+  NotAppliedError,
+  type StopReason,
+  UnknownOutcomeError,
+} from './errors.ts'
+export { type KeyFormat, newKey } from './key.ts'
