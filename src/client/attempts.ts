@@ -66,13 +66,12 @@ export interface Call<Raw> {
   /** Whether the error of an attempt says that no request was sent. */
   wasNeverSent(error: unknown): boolean
   /** Takes other credentials after a 401, once. `false` where there are none. */
-  refresh?(answer: Answer<Raw>): Promise<boolean>
+  refresh?(answer: Answer<Raw>, signal: AbortSignal): Promise<boolean>
 }
 
-interface Attempt<Raw> {
-  readonly answer: Answer<Raw> | undefined
-  readonly error: unknown
-  readonly signal: Signal
+interface Attempt<Raw> extends Signal {
+  readonly answer?: Answer<Raw>
+  readonly error?: unknown
 }
 
 export interface Ended<Raw> {
@@ -83,7 +82,7 @@ export interface Ended<Raw> {
 /** @throws ClientError, or the reason of the caller's signal */
 export async function runCall<Raw>(policy: Policy, call: Call<Raw>): Promise<Ended<Raw>> {
   const { breaker } = policy
-  const { origin, key, signal: callers } = call
+  const { origin, key, signal: callers, isSafe } = call
   const budget = policy.budgetOf(origin)
   const deadline = performance.now() + policy.deadlineMs
   let mayHaveApplied = call.mayHaveBeenSent
@@ -92,39 +91,48 @@ export async function runCall<Raw>(policy: Policy, call: Call<Raw>): Promise<End
   let answer: Answer<Raw> | undefined
   let error: unknown
 
-  const stopped = (reason: StopReason, inMs?: number): StoppedCall => ({
-    ...{ reason, key, attempts, response: answer?.raw, cause: error },
-    retryAt: inMs === undefined ? inMs : Date.now() + inMs,
-  })
-  const stop = (reason: StopReason, inMs?: number): Ended<Raw> => {
-    if (mayHaveApplied) throw new UnknownOutcomeError(stopped(reason, inMs))
-    if (answer !== undefined && answer.status > 0) return { answer, attempts }
-    throw call.isSafe && error !== undefined ? error : new NotAppliedError(stopped(reason, inMs))
+  const stop = (reason: StopReason, inMs = 0): Ended<Raw> => {
+    const stopped: StoppedCall = {
+      ...{ reason, key, attempts, response: answer?.raw, cause: error },
+      retryAt: inMs > 0 ? Date.now() + inMs : undefined,
+      serverCode: answer?.code,
+    }
+    if (reason === 'key') throw new KeyRefusedError(stopped)
+    if (mayHaveApplied) throw new (reason === 'horizon' ? HorizonError : UnknownOutcomeError)(stopped)
+    if (!error && answer?.status) return { answer, attempts }
+    throw isSafe && error ? error : new NotAppliedError(stopped)
   }
 
   budget.earn()
   for (;;) {
     callers?.throwIfAborted()
-    if (Date.now() - call.createdAt > policy.horizonMs) throw new HorizonError(stopped('horizon'))
+    if (key !== undefined && Date.now() - call.createdAt > policy.horizonMs) return stop('horizon')
+    if (performance.now() >= deadline) return stop('deadline')
     const blockedMs = breaker?.blockedMs(origin) ?? 0
     if (blockedMs > 0) return stop('circuit-open', blockedMs)
     attempts += 1
-    let signal: Signal
-    ;({ answer, error, signal } = await attempt(policy, call, deadline))
-    const { effect, next } = signal
+    const tried = await attempt(policy, call, deadline)
+    const { effect, next } = tried
+    ;({ answer, error } = tried)
     breaker?.report(origin, effect !== 'told' && (answer?.status ?? 500) >= 500)
-    if (next === 'refuse') throw new KeyRefusedError(stopped('server'), answer?.code as string)
-    mayHaveApplied ||= effect === 'unknown' && !call.isSafe
-    if (answer !== undefined && effect === 'told' && next === 'stop') return { answer, attempts }
-    if (answer !== undefined && next === 'refresh' && mayRefresh) {
+    mayHaveApplied ||= effect === 'unknown' && !isSafe
+    if (next === 'refuse') return stop('key')
+    if (answer && effect === 'told' && next === 'stop') return { answer, attempts }
+    if (answer && next === 'refresh' && mayRefresh) {
       mayRefresh = false
-      if ((await call.refresh?.(answer)) === true) continue
+      const refused = answer
+      try {
+        if (await inTime(policy, call, deadline, (within) => call.refresh?.(refused, within))) continue
+      } catch (cause) {
+        callers?.throwIfAborted()
+        error = cause
+      }
     }
     if (next !== 'retry') return stop(answer?.status === 0 ? 'redirect' : 'server')
     // Without a key only what took no effect may be sent again.
     if (!call.isRepeatable && effect !== 'none') return stop('no-key')
-    if (attempts > policy.retries) return stop('retries')
     const waitMs = waitBefore(policy, attempts, answer)
+    if (attempts > policy.retries) return stop('retries', waitMs)
     if (performance.now() + waitMs > deadline) return stop('deadline', waitMs)
     if (!budget.spend()) return stop('budget', waitMs)
     policy.onRetry?.({ attempts, waitMs, status: answer?.status, error })
@@ -134,47 +142,52 @@ export async function runCall<Raw>(policy: Policy, call: Call<Raw>): Promise<End
 
 /** A server's wish is a floor; a tenth of it at random on top keeps those who were told the same apart. */
 function waitBefore({ backoff }: Policy, retry: number, answer: Answer<unknown> | undefined): number {
-  const jittered = backoffMs(backoff, retry, Math.random())
-  const asked = answer === undefined ? 0 : retryAfterMs(answer, Date.now())
-  return Math.max(jittered, asked * (1 + Math.random() / 10))
+  const asked = answer ? retryAfterMs(answer, Date.now()) : 0
+  return Math.max(backoffMs(backoff, retry, Math.random()), asked * (1 + Math.random() / 10))
 }
 
-async function attempt<Raw>(
+async function attempt<Raw>(policy: Policy, call: Call<Raw>, deadline: number): Promise<Attempt<Raw>> {
+  try {
+    const answer = await inTime(policy, call, deadline, (signal) => call.send(signal))
+    return { answer, ...signalOf(answer, call.isRepeatable) }
+  } catch (error) {
+    // The caller's own end says nothing of the service.
+    call.signal?.throwIfAborted()
+    return { error, ...signalOfError(call.wasNeverSent(error)) }
+  }
+}
+
+/** The signal that the work gets is aborted when its time is over, and with the caller's, also after its end. */
+async function inTime<Result>(
   { timeoutMs }: Policy,
-  { signal: callers, send, wasNeverSent }: Call<Raw>,
+  { signal: callers }: Call<unknown>,
   deadline: number,
-): Promise<Attempt<Raw>> {
+  work: (signal: AbortSignal) => Promise<Result> | undefined,
+): Promise<Result> {
   const abort = new AbortController()
-  const onAbort = (): void => abort.abort(callers?.reason)
-  callers?.addEventListener('abort', onAbort)
   const timer = setTimeout(
     () => abort.abort(new DOMException('No answer in time.', 'TimeoutError')),
     Math.min(timeoutMs, deadline - performance.now()),
   )
   try {
-    const answer = await send(abort.signal)
-    return { answer, error: undefined, signal: signalOf(answer) }
-  } catch (error) {
-    // The caller's own end says nothing of the service.
-    callers?.throwIfAborted()
-    return { answer: undefined, error, signal: signalOfError(wasNeverSent(error)) }
+    return (await work(callers ? AbortSignal.any([callers, abort.signal]) : abort.signal)) as Result
   } finally {
     clearTimeout(timer)
-    callers?.removeEventListener('abort', onAbort)
   }
 }
 
 /** Rejects with the signal's reason as soon as that is aborted. */
 function pause(ms: number, signal: AbortSignal | null | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
+    const timer = setTimeout(end, ms)
+    function end(): void {
       clearTimeout(timer)
-      reject(signal?.reason)
+      signal?.removeEventListener('abort', end)
+      if (signal?.aborted) reject(signal.reason)
+      else resolve()
     }
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', onAbort)
-      resolve()
-    }, ms)
-    signal?.addEventListener('abort', onAbort)
+    signal?.addEventListener('abort', end)
+    // A listener of retries may have aborted it.
+    if (signal?.aborted) end()
   })
 }

@@ -1,4 +1,5 @@
 /** What keeps retries from making an outage worse: each origin has a budget of them. */
+import { InvalidOptionError } from '../core/errors.ts'
 
 export interface RetryBudgetOptions {
   /** Retries for each first attempt. Default 0.2. */
@@ -11,34 +12,30 @@ export interface RetryBudgetOptions {
 const tokensMax = 500
 
 /** First attempts earn parts of a retry, each retry and each hedge spends a whole one. */
-export class RetryBudget {
-  readonly #ratio: number
-  readonly #perSecond: number
-  #tokens: number
-  #filledAt = performance.now()
-
-  constructor({ ratio = 0.2, perSecond = 10 }: RetryBudgetOptions = {}) {
-    this.#ratio = ratio
-    this.#perSecond = perSecond
-    this.#tokens = perSecond
-  }
-
-  earn(): void {
-    this.#add(this.#ratio)
-  }
-
+export interface RetryBudget {
+  earn(): void
   /** Whether there was one to spend. */
-  spend(): boolean {
-    const now = performance.now()
-    this.#add(((now - this.#filledAt) / 1_000) * this.#perSecond)
-    this.#filledAt = now
-    if (this.#tokens < 1) return false
-    this.#tokens -= 1
-    return true
-  }
+  spend(): boolean
+}
 
-  #add(tokens: number): void {
-    this.#tokens = Math.min(tokensMax, this.#tokens + tokens)
+/** @throws InvalidOptionError */
+export function retryBudget({ ratio = 0.2, perSecond = 10 }: RetryBudgetOptions = {}): RetryBudget {
+  if (!(ratio >= 0 && perSecond >= 0)) throw new InvalidOptionError('budget', 'must be of numbers from 0')
+  let tokens = perSecond
+  let filledAt = performance.now()
+  const fill = (earned: number): void => {
+    const now = performance.now()
+    tokens = Math.min(tokensMax, tokens + earned + ((now - filledAt) * perSecond) / 1_000)
+    filledAt = now
+  }
+  return {
+    earn: () => fill(ratio),
+    spend() {
+      fill(0)
+      const has = tokens >= 1
+      if (has) tokens -= 1
+      return has
+    },
   }
 }
 
@@ -58,4 +55,4 @@ export function eachOrigin<Value>(make: () => Value): (origin: string) => Value 
 }
 
 /** Shared by every client of this process that brings no budget of its own. */
-export const sharedBudgets: (origin: string) => RetryBudget = eachOrigin(() => new RetryBudget())
+export const sharedBudgets: (origin: string) => RetryBudget = eachOrigin(() => retryBudget())

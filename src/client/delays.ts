@@ -18,12 +18,9 @@ export function backoffMs({ baseMs, capMs }: Backoff, retry: number, fraction: n
  * A date is read against the answer's own `Date`, so that a wrong clock on this side changes nothing.
  */
 export function retryAfterMs({ header }: Answer<unknown>, nowMs: number): number {
-  const milliseconds = Number(header('retry-after-ms') ?? Number.NaN)
-  if (milliseconds >= 0) return milliseconds
-  const value = header('retry-after')
-  if (value == null) return 0
-  const wait = /^\d+$/.test(value)
-    ? Number(value) * 1_000
-    : Date.parse(value) - (Date.parse(header('date') ?? '') || nowMs)
+  const milliseconds = Number(header('retry-after-ms'))
+  if (milliseconds > 0) return milliseconds
+  const value = header('retry-after') ?? ''
+  const wait = Number(value) * 1_000 || Date.parse(value) - (Date.parse(header('date') ?? '') || nowMs)
   return wait > 0 ? wait : 0
 }

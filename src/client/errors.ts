@@ -24,10 +24,12 @@ export type StopReason =
   | 'no-key'
   /** The key is older than half of the server's `lifetime`. */
   | 'horizon'
-  /** It was redirected to another origin, where no key may follow. */
+  /** A browser was redirected and does not say where to, so that the key could not follow. */
   | 'redirect'
   /** The server says so: a hint not to retry, or that it does not know the outcome itself. */
   | 'server'
+  /** The server refuses the key. */
+  | 'key'
 
 /** What an error says of its call. */
 export interface StoppedCall {
@@ -38,7 +40,9 @@ export interface StoppedCall {
   readonly attempts: number
   /** The last answer, where there is one; a `Response` for fetch. */
   readonly response?: unknown
-  /** When the server wants to be asked again, in milliseconds since 1970. */
+  /** `code` of the problem document that the server answered with. */
+  readonly serverCode?: string | undefined
+  /** The earliest time for another attempt, in milliseconds since 1970, where the server or the client has one. */
   readonly retryAt?: number | undefined
   /** The error of the last attempt. */
   readonly cause?: unknown
@@ -54,6 +58,8 @@ export abstract class ClientError extends Error {
   declare readonly key: string | undefined
   declare readonly attempts: number
   declare readonly response: unknown
+  /** `code` of the problem document that the server answered with, such as `in-progress`. */
+  declare readonly serverCode: string | undefined
   declare readonly retryAt: number | undefined
   constructor(message: string, call: StoppedCall) {
     super(`${message} (${call.reason}, ${call.attempts} sent)`)
@@ -104,10 +110,7 @@ export class NotAppliedError extends ClientError {
 export class KeyRefusedError extends ClientError {
   override readonly name = 'KeyRefusedError'
   readonly code = 'key-refused'
-  /** The server's own code, such as `key-reused` or `key-malformed`. */
-  readonly serverCode: string
-  constructor(call: StoppedCall, serverCode: string) {
-    super(`The server refuses the idempotency key: ${serverCode}.`, call)
-    this.serverCode = serverCode
+  constructor(call: StoppedCall) {
+    super(`The server refuses the idempotency key: ${call.serverCode}.`, call)
   }
 }

@@ -1,102 +1,105 @@
 /** Requests whose octets are fixed, and answers that are whole. */
-import type { ReadOptions } from './options.ts'
 import type { Answer } from './signals.ts'
 
 /** A request as each attempt sends it. */
 export interface Prepared {
-  readonly url: string
+  /** What `fetch` is given first. A `Request` brings its mode and the like, and octets that are not read again. */
+  readonly input: string | Request
+  readonly url: URL
+  readonly init: PreparedInit
+}
+
+/** All that `fetch` was given, with what is fixed in it. */
+export type PreparedInit = Omit<RequestInit, 'method' | 'headers' | 'body'> & {
   readonly method: string
   readonly headers: Headers
-  readonly body: string | Uint8Array<ArrayBuffer> | undefined
-  /** What else `fetch` takes; as a `Request`, its octets are not read. */
-  readonly rest: RequestInit | Request
-  readonly signal: AbortSignal | null | undefined
+  readonly body: string | ArrayBuffer | undefined
 }
+
+/** Sends a request as it is. Default redirect: what its caller chose. */
+export type Send = (request: Prepared, redirect?: RequestRedirect) => Promise<Response>
 
 /** What differs between browsers and the rest: browsers tell less. */
 export interface Platform {
   /** Whether an error says that no request was sent. */
   wasNeverSent(error: unknown): boolean
-  /** What is to be sent after a redirect; `astray` where the key may not follow. */
-  redirectOf(response: Response, request: Prepared, keyHeader: string): Prepared | 'astray' | undefined
+  /**
+   * Where redirects can be seen: follows those that a key may follow, and gives the answer at their end. To another
+   * origin it may not, so such a redirect is itself the answer.
+   */
+  follow?(response: Response, request: Prepared, keyHeader: string, send: Send): Promise<Response>
 }
 
-/** Reads the request once, so that every attempt sends the same octets. */
+/** What an exchange needs of the client. */
+export interface Exchange {
+  readonly platform: Platform
+  readonly fetch: (input: RequestInfo, init: RequestInit) => Promise<Response>
+  readonly keyHeader: string
+}
+
+/**
+ * Reads the request once, so that every attempt sends the same octets. What the caller changes after the call has
+ * begun changes nothing. Streams are read to their end; forms get the boundary that all attempts use.
+ */
 export async function prepare(input: RequestInfo | URL, init: RequestInit): Promise<Prepared> {
-  if (input instanceof Request) {
-    const rest = new Request(input, init)
-    const body = rest.body === null ? undefined : new Uint8Array(await rest.clone().arrayBuffer())
-    const { url, method, headers, signal } = rest
-    return { url, method, headers: new Headers(headers), body, rest, signal }
+  const request = input instanceof Request ? new Request(input, init) : undefined
+  const { method = 'GET', headers: fields, signal } = request ?? init
+  const headers = new Headers(fields)
+  const url = new URL(
+    request?.url ?? (input as string),
+    globalThis.document?.baseURI ?? globalThis.location?.href,
+  )
+  let body = init.body as PreparedInit['body']
+  if (request || (body && typeof body !== 'string')) {
+    const whole = request ?? new Response(body)
+    const octets = await whole.arrayBuffer()
+    const type = whole.headers.get('content-type')
+    if (type !== null && !headers.has('content-type')) headers.set('content-type', type)
+    body = octets.byteLength || whole.body ? octets : undefined
   }
-  const { method = 'GET', headers: given, body: givenBody, signal, ...rest } = init
-  const headers = new Headers(given)
-  const body = await fixedBody(givenBody, headers)
-  const url = new URL(input, globalThis.location?.href).href
-  return { url, method: method.toUpperCase(), headers, body, rest, signal }
+  return {
+    input: request ?? url.href,
+    url,
+    init: { ...init, method: method.toUpperCase(), headers, body, signal } as PreparedInit,
+  }
 }
 
-/** Streams are read to their end; forms get the boundary that all attempts use. */
-async function fixedBody(body: BodyInit | null | undefined, headers: Headers): Promise<Prepared['body']> {
-  if (body == null || typeof body === 'string') return body ?? undefined
-  const whole = new Response(body)
-  const octets = new Uint8Array(await whole.arrayBuffer())
-  const contentType = whole.headers.get('content-type')
-  if (contentType !== null && !headers.has('content-type')) headers.set('content-type', contentType)
-  return octets
-}
-
-const redirectsMax = 20
-
-/** Sends the request and reads the whole answer. Rejects where there is none. */
+/** Sends the request and reads the answer, if it is to be whole. Rejects where there is none. */
 export async function exchange(
-  settings: ReadOptions,
+  { platform, fetch, keyHeader }: Exchange,
   request: Prepared,
   signal: AbortSignal,
   hasKey: boolean,
-  hops = 0,
+  isWhole: boolean,
 ): Promise<Answer<Response>> {
-  const { url, method, headers, body, rest } = request
+  const chosen = request.init.redirect ?? (request.input as Request).redirect
+  const send: Send = ({ input, init }, redirect = chosen) =>
+    fetch(input, { ...init, signal, redirect } as RequestInit)
   // A key is for one origin, so its redirects are looked at here.
-  const follows = hasKey && (rest.redirect ?? 'follow') === 'follow'
-  const init = {
-    ...rest,
-    method,
-    headers,
-    body,
-    signal,
-    ...(follows && { redirect: 'manual' }),
-  } as RequestInit
-  const response = await settings.fetch(rest instanceof Request ? new Request(rest, init) : url, init)
-  const onward = follows ? settings.platform.redirectOf(response, request, settings.keyHeader) : undefined
-  if (typeof onward === 'object' && hops < redirectsMax) {
-    return await exchange(settings, onward, signal, hasKey, hops + 1)
-  }
-  const answer = await answerOf(response, url, hasKey)
-  return onward === undefined ? answer : { ...answer, status: 0 }
+  const follows = hasKey && (chosen ?? 'follow') === 'follow'
+  let response = await send(request, follows ? 'manual' : chosen)
+  if (follows) response = (await platform.follow?.(response, request, keyHeader, send)) ?? response
+  return await answerOf(response, isWhole)
 }
 
 /** An answer that broke off is none: `isWhole` reads it before it is one. Event streams have no end to wait for. */
-async function answerOf(response: Response, url: string, isWhole: boolean): Promise<Answer<Response>> {
-  const { status, statusText, headers } = response
+async function answerOf(response: Response, isWhole: boolean): Promise<Answer<Response>> {
+  const { status, statusText, headers, url } = response
   const type = headers.get('content-type') ?? ''
   let raw = response
   let code: string | undefined
-  if (isWhole && response.body !== null && !type.startsWith('text/event-stream')) {
-    const octets = await response.arrayBuffer()
-    raw = new Response(octets, { status, statusText, headers })
+  if (isWhole && response.body && !type.startsWith('text/event-stream')) {
+    raw = new Response(await response.arrayBuffer(), { status, statusText, headers })
     // The constructor cannot be told.
-    Object.defineProperty(raw, 'url', { value: response.url || url })
-    if (status >= 400 && type.startsWith('application/problem+json')) code = codeOf(octets)
+    Object.defineProperty(raw, 'url', { value: url })
+    // Of a problem document (RFC 9457).
+    if (status >= 400 && type.startsWith('application/problem+json')) {
+      const problem = (await raw
+        .clone()
+        .json()
+        .catch(() => null)) as { readonly code?: string } | null
+      code = problem?.code
+    }
   }
   return { status, header: (name) => headers.get(name), code, raw }
-}
-
-/** `code` of a problem document (RFC 9457). */
-function codeOf(octets: ArrayBuffer): string | undefined {
-  try {
-    return `${JSON.parse(new TextDecoder().decode(octets)).code}`
-  } catch {
-    return undefined
-  }
 }

@@ -45,7 +45,7 @@ export function callOf(response: Response): CallReport | undefined {
   return reports.get(response)
 }
 
-const safeMethods = /^(GET|HEAD|OPTIONS|TRACE)$/
+const safeMethods = /^(GET|HEAD|OPTIONS|TRACE|QUERY)$/
 
 /** Makes `createIdempotentFetch` of a platform. */
 export function idempotentFetch(platform: Platform, options: IdempotentFetchOptions): IdempotentFetch {
@@ -61,21 +61,29 @@ async function send(
   request: Prepared,
   { key: given, sentSince }: CallOptions,
 ): Promise<Response> {
-  const { policy, keyHeader, methods } = settings
-  const { url, method, headers, signal } = request
-  const named = headers.get(keyHeader)
-  const key = given ?? named ?? (methods.includes(method) ? newKey() : undefined)
-  if (key !== undefined && named === null) headers.set(keyHeader, keyField(key, settings.keyFormat))
+  const { policy, keyHeader, methods, keyFormat } = settings
+  const { input, url, init } = request
+  const { method, headers, signal } = init
+  const written = headers.get(keyHeader)
+  const key = given ?? written?.replaceAll('"', '') ?? (methods.includes(method) ? newKey() : undefined)
+  // A field that the caller wrote is sent as it is.
+  if (key !== undefined && (given !== undefined || written === null))
+    headers.set(keyHeader, keyField(key, keyFormat))
+  const hasKey = key !== undefined
   const isSafe = safeMethods.test(method)
   const { answer, attempts } = await runCall<Response>(policy, {
-    ...{ key, signal, isSafe, origin: new URL(url).origin },
-    isRepeatable: key !== undefined || isSafe || method === 'PUT' || method === 'DELETE',
+    ...{ key, signal, isSafe, origin: url.origin },
+    isRepeatable: hasKey || isSafe || /^(PUT|DELETE)$/.test(method),
     createdAt: sentSince ?? Date.now(),
     mayHaveBeenSent: sentSince !== undefined,
-    wasNeverSent: settings.platform.wasNeverSent,
-    send: (attempt) => exchange(settings, request, attempt, key !== undefined),
-    async refresh({ raw }) {
-      const fields = await settings.refresh?.(raw)
+    send: (attempt) => exchange(settings, request, attempt, hasKey, !isSafe),
+    wasNeverSent(error) {
+      // What `fetch` never takes is no failure of the service: this throws what is wrong with it.
+      new Request(input, init as RequestInit)
+      return settings.platform.wasNeverSent(error)
+    },
+    async refresh({ raw }, attempt) {
+      const fields = await settings.refresh?.(raw, attempt)
       for (const name in fields) headers.set(name, fields[name] as string)
       return fields !== undefined
     },

@@ -12,7 +12,7 @@ export type KeyFormat = 'quoted' | 'bare'
 /** The value of the field. @throws InvalidOptionError for a key that not every server can read */
 export function keyField(key: string, format: KeyFormat): string {
   if (!/^[!#-+\--:<-[\]-~]{1,255}$/.test(key)) {
-    throw new InvalidOptionError('key', 'must be 1 to 255 visible ASCII characters without " , ; and \\')
+    throw new InvalidOptionError('key', 'must be 1 to 255 visible ASCII characters but no " , ; \\')
   }
   return format === 'bare' ? key : `"${key}"`
 }

@@ -1,10 +1,10 @@
 /** Options of the client, read once. */
 import { type Duration, toMilliseconds } from '../core/duration.ts'
-import { InvalidOptionError } from '../core/errors.ts'
+import { wholeOption } from '../core/options.ts'
 import type { Policy, Retry } from './attempts.ts'
 import type { CircuitBreaker } from './breaker.ts'
-import { eachOrigin, RetryBudget, type RetryBudgetOptions, sharedBudgets } from './budget.ts'
-import type { Platform } from './exchange.ts'
+import { eachOrigin, retryBudget, type RetryBudgetOptions, sharedBudgets } from './budget.ts'
+import type { Exchange, Platform } from './exchange.ts'
 import type { KeyFormat } from './key.ts'
 
 /** How calls are tried, whatever sends them. */
@@ -40,16 +40,19 @@ export interface IdempotentFetchOptions extends RetryOptions {
   readonly keyHeader?: string
   /** Default `'quoted'`, as the draft of the field demands. */
   readonly keyFormat?: KeyFormat
-  /** Asked once after a 401: fields to send instead, or nothing. The key and the octets stay. */
-  readonly refresh?: (response: Response) => Promise<Fields | undefined> | Fields | undefined
+  /**
+   * Asked once after a 401: fields to send instead, or nothing. The key and the octets stay. The signal is that of
+   * an attempt.
+   */
+  readonly refresh?: (
+    response: Response,
+    signal: AbortSignal,
+  ) => Promise<Fields | undefined> | Fields | undefined
 }
 
-export interface ReadOptions {
-  readonly platform: Platform
+export interface ReadOptions extends Exchange {
   readonly policy: Policy
-  readonly fetch: (input: RequestInfo, init: RequestInit) => Promise<Response>
   readonly methods: readonly string[]
-  readonly keyHeader: string
   readonly keyFormat: KeyFormat
   readonly refresh: IdempotentFetchOptions['refresh']
 }
@@ -57,9 +60,9 @@ export interface ReadOptions {
 /** @throws InvalidOptionError */
 export function readPolicy(options: RetryOptions): Policy {
   const { retries = 4, budget, breaker, onRetry } = options
-  if (!Number.isInteger(retries) || retries < 0 || retries > 100) {
-    throw new InvalidOptionError('retries', 'must be a whole number from 0 to 100', retries)
-  }
+  wholeOption('retries', retries, 0, 100)
+  // Said now, not at the first call.
+  if (budget !== undefined) retryBudget(budget)
   const duration = (name: keyof typeof durations): number =>
     toMilliseconds(name, options[name] ?? durations[name], { min: 1, max: timerMsMax })
   return {
@@ -68,7 +71,7 @@ export function readPolicy(options: RetryOptions): Policy {
     timeoutMs: duration('timeout'),
     deadlineMs: duration('deadline'),
     horizonMs: toMilliseconds('lifetime', options.lifetime ?? '24h', { min: 1 }) / 2,
-    budgetOf: budget === undefined ? sharedBudgets : eachOrigin(() => new RetryBudget(budget)),
+    budgetOf: budget === undefined ? sharedBudgets : eachOrigin(() => retryBudget(budget)),
   }
 }
 

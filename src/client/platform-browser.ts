@@ -1,7 +1,4 @@
 /** Browsers hide why a request failed and where it was redirected to. */
 import type { Platform } from './exchange.ts'
 
-export const platform: Platform = {
-  wasNeverSent: () => false,
-  redirectOf: ({ type }) => (type === 'opaqueredirect' ? 'astray' : undefined),
-}
+export const platform: Platform = { wasNeverSent: () => false }

@@ -2,7 +2,7 @@
 
 /** What is read of an answer. */
 export interface Answer<Raw> {
-  /** 0 for a redirect to where no key may follow. */
+  /** 0 for a redirect that cannot be seen. */
   readonly status: number
   /** The value of a field, by its name in lower case. */
   header(name: string): string | null | undefined
@@ -31,12 +31,17 @@ const answered = signal('told', 'stop')
 const turnedAway = signal('none', 'retry')
 const unclear = signal('unknown', 'retry')
 const lost = signal('unknown', 'stop')
-const keyRefused = signal('none', 'refuse')
 
-/** Reads an answer. Servers know best whether another attempt may succeed: Stripe, Stainless and Adyen say so. */
-export function signalOf(answer: Answer<unknown>): Signal {
-  const { header } = answer
-  const { effect, next } = byStatus(answer)
+/**
+ * Reads an answer. Servers know best whether another attempt may succeed: Stripe, Stainless and Adyen say so. A
+ * success and a replay are final, whatever else they say.
+ *
+ * @param isRepeatable whether the call may be sent twice; else a conflict is about no earlier attempt. Default true
+ */
+export function signalOf(answer: Answer<unknown>, isRepeatable = true): Signal {
+  const { status, header } = answer
+  if ((status > 0 && status < 307) || isReplay(answer)) return answered
+  const { effect, next } = byStatus(answer, isRepeatable)
   const hint = header('stripe-should-retry') ?? header('x-should-retry') ?? header('transient-error')
   if (hint === 'true' && next === 'stop') return signal(effect, 'retry')
   return signal(effect, hint === 'false' && next === 'retry' ? 'stop' : next)
@@ -47,38 +52,20 @@ export function isReplay({ header }: Answer<unknown>): boolean {
   return header('idempotent-replayed') === 'true'
 }
 
-function byStatus(answer: Answer<unknown>): Signal {
-  const { status, code = '', header } = answer
-  if (status === 0) return signal('none', 'stop')
-  // A replay is final, whatever it holds.
-  if (status < 400 || isReplay(answer)) return answered
-  switch (status) {
-    case 400:
-      return code.startsWith('key-') ? keyRefused : answered
-    case 401:
-      return signal('none', 'refresh')
-    case 403:
-      return signal('none', 'stop')
-    case 409:
-      if (code === 'outcome-unknown') return lost
-      return code === 'in-progress' || header('retry-after') ? unclear : answered
-    case 421:
-    case 425:
-    case 429:
-      return turnedAway
-    case 422:
-      if (code === 'key-expired') return lost
-      return code === 'key-reused' ? keyRefused : answered
-    case 503:
-      return code === 'store-unavailable' ? turnedAway : unclear
-    case 408:
-    case 500:
-    case 502:
-    case 504:
-      return unclear
-    default:
-      return answered
+function byStatus({ status, code = '', header }: Answer<unknown>, isRepeatable: boolean): Signal {
+  if (status === 0) return lost
+  if (status === 401) return signal('none', 'refresh')
+  // Neither the one who is sent on nor the one who may not ask is told what an earlier attempt did.
+  if ([307, 308, 403].includes(status)) return signal('none', 'stop')
+  if (code === 'store-unavailable' || [421, 425, 429].includes(status)) return turnedAway
+  if (status < 500) {
+    if (/^(outcome-unknown|key-expired)$/.test(code)) return lost
+    if (/^key-(missing|malformed|reused)$/.test(code)) return signal('none', 'refuse')
   }
+  if (status === 409) {
+    return isRepeatable && (code === 'in-progress' || header('retry-after')) ? unclear : answered
+  }
+  return status === 408 || (status >= 500 && status !== 501 && status !== 505) ? unclear : answered
 }
 
 /** Reads an attempt that got no answer. */

@@ -15,7 +15,8 @@ export interface DurationBounds {
   readonly max?: number
 }
 
-const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+/** Longest first, so that a message names the largest that fits. */
+const unitMs = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 } as const
 const defaultMaxMs = 366 * unitMs.d
 const amountAndUnit = /^(\d{1,15}(?:\.\d{1,15})?)(ms|s|m|h|d)$/
 
@@ -32,7 +33,7 @@ export function toMilliseconds(option: string, value: Duration, bounds: Duration
   const { min = 0, max = defaultMaxMs } = bounds
   const milliseconds = typeof value === 'string' ? readText(value) : value
   if (!Number.isInteger(milliseconds) || milliseconds < min || milliseconds > max) {
-    const rule = `must be whole milliseconds or a duration such as '30s' or '24h', from ${describe(min)} to ${describe(max)}`
+    const rule = `must be a duration such as '30s' or whole milliseconds, from ${describe(min)} to ${describe(max)}`
     throw new InvalidOptionError(option, rule, value)
   }
   // No -0.
@@ -41,16 +42,12 @@ export function toMilliseconds(option: string, value: Duration, bounds: Duration
 
 function readText(text: string): number {
   const [, amount, unit] = amountAndUnit.exec(text) ?? []
-  const milliseconds = Number(amount) * unitMs[unit as keyof typeof unitMs]
   // '1.001s' is 1001 ms, though 1.001 * 1000 is a little less.
-  const rounded = Math.round(milliseconds)
-  return Math.abs(milliseconds - rounded) < 1e-6 ? rounded : milliseconds
+  return Number((Number(amount) * unitMs[unit as keyof typeof unitMs]).toFixed(6))
 }
 
 function describe(milliseconds: number): string {
-  for (const unit of ['d', 'h', 'm', 's'] as const) {
-    if (milliseconds !== 0 && milliseconds % unitMs[unit] === 0)
-      return `${milliseconds / unitMs[unit]}${unit}`
-  }
-  return `${milliseconds}ms`
+  const entries = Object.entries(unitMs)
+  const [unit, length] = entries.find(([, each]) => milliseconds % each === 0) as (typeof entries)[number]
+  return `${milliseconds / length}${unit}`
 }

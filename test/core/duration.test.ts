@@ -85,14 +85,13 @@ describe('toMilliseconds', () => {
   })
 
   it('names the option, the rule and the value', () => {
-    expect(refusal('10 s').message).toBe(
-      `Option lease must be milliseconds as a number or a duration such as '250ms', '30s', '15m', '24h' or '7d', got "10 s".`,
-    )
-    expect(refusal(-1).message).toBe('Option lease must be at least 0ms, got -1.')
-    expect(refusal('367d').message).toBe('Option lease must be at most 366d, got "367d".')
-    expect(refusal('999ms', { min: 1000 }).message).toBe('Option lease must be at least 1s, got "999ms".')
-    expect(refusal(90_001, { max: 90_000 }).message).toBe('Option lease must be at most 90s, got 90001.')
-    expect(refusal('1.5ms').message).toBe('Option lease must be a whole number of milliseconds, got "1.5ms".')
+    const rule = "must be a duration such as '30s' or whole milliseconds, from"
+    expect(refusal('10 s').message).toBe(`Option lease ${rule} 0d to 366d, got "10 s".`)
+    expect(refusal(-1).message).toBe(`Option lease ${rule} 0d to 366d, got -1.`)
+    expect(refusal('999ms', { min: 1000 }).message).toBe(`Option lease ${rule} 1s to 366d, got "999ms".`)
+    expect(refusal(90_001, { max: 90_000 }).message).toBe(`Option lease ${rule} 0d to 90s, got 90001.`)
+    expect(refusal(1, { min: 1_500 }).message).toBe(`Option lease ${rule} 1500ms to 366d, got 1.`)
+    expect(refusal('1.5ms').message).toBe(`Option lease ${rule} 0d to 366d, got "1.5ms".`)
   })
 
   it('counts both ends of the bounds', () => {

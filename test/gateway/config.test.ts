@@ -77,16 +77,26 @@ routes:
 })
 
 describe('each mistake is named by its line', () => {
+  const aDuration = "must be a duration such as '30s' or whole milliseconds, from"
+
   test.each<[string, string, string]>([
     [
       'a duration',
       'routes:\n  - match: POST /a\n    lease: 10x',
-      "gateway.yaml:3: routes[0].lease must be milliseconds as a number or a duration such as '250ms', '30s', '15m', '24h' or '7d', got \"10x\"",
+      'gateway.yaml:3: routes[0].lease must be a duration such as \'30s\' or whole milliseconds, from 100ms to 1d, got "10x"',
     ],
-    ['lease 0', 'defaults: { lease: 0 }', 'gateway.yaml:1: defaults.lease must be at least 100ms, got 0'],
-    ['lease -1', 'defaults: { lease: -1 }', 'gateway.yaml:1: defaults.lease must be at least 100ms, got -1'],
+    ['lease 0', 'defaults: { lease: 0 }', `gateway.yaml:1: defaults.lease ${aDuration} 100ms to 1d, got 0`],
+    [
+      'lease -1',
+      'defaults: { lease: -1 }',
+      `gateway.yaml:1: defaults.lease ${aDuration} 100ms to 1d, got -1`,
+    ],
     ['an endless lease', 'defaults: { lease: .inf }', 'gateway.yaml:1: defaults.lease must be'],
-    ['a huge lease', 'defaults: { lease: 1e12 }', 'gateway.yaml:1: defaults.lease must be at most'],
+    [
+      'a huge lease',
+      'defaults: { lease: 1e12 }',
+      `gateway.yaml:1: defaults.lease ${aDuration} 100ms to 1d, got 1000000000000`,
+    ],
     [
       'lease over retention',
       'defaults:\n  retention: 10s\n  lease: 20s',
@@ -100,7 +110,7 @@ describe('each mistake is named by its line', () => {
     [
       'no retention',
       'defaults: { retention: 0 }',
-      'gateway.yaml:1: defaults.retention must be at least 1ms, got 0',
+      `gateway.yaml:1: defaults.retention ${aDuration} 1ms to 366d, got 0`,
     ],
     ['an unknown name', 'upsteam: http://a', 'gateway.yaml:1: upsteam is not known. Did you mean upstream?'],
     [

@@ -435,7 +435,7 @@ describe('options', () => {
       'a tolerance of nothing',
       'stripe',
       { name: 'x', secret: 's', tolerance: 0 },
-      /tolerance must be at least/,
+      /tolerance must be a duration/,
     ],
     [
       'an error that would be an acknowledgement',
