@@ -5,6 +5,7 @@ export type { IdempotentFetchOptions, RetryOptions } from './options.ts'
 export type { Retry } from './attempts.ts'
 export { type CircuitBreaker, circuitBreaker, type CircuitBreakerOptions } from './breaker.ts'
 export type { RetryBudgetOptions } from './budget.ts'
+export { hedgedFetch, type HedgeOptions } from './hedge.ts'
 export {
   ClientError,
   type ClientErrorCode,
