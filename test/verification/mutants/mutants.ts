@@ -27,7 +27,6 @@ export interface Mutant {
 /** Of the list, what cannot be planted yet, with the reason. */
 export const notYet: Readonly<Record<number, string>> = {
   29: 'an outbox cursor by id: there is no outbox yet',
-  32: 'a new key for each retry: there is no client yet',
 }
 
 const verbs = 'src/core/record-verbs.ts'
@@ -464,6 +463,22 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     caughtBy: inMode('hold'),
+  },
+  {
+    number: 32,
+    name: 'a new key for each attempt of a call',
+    edits: [
+      {
+        file: 'src/client/fetch.ts',
+        find: 'send: (attempt) => exchange(',
+        replace: 'send: (attempt) => (headers.set(keyHeader, keyField(newKey(), keyFormat)), 0) || exchange(',
+      },
+    ],
+    caughtBy: {
+      kind: 'tests',
+      file: 'test/client/fetch.test.ts',
+      name: 'is new for each call, and one for all attempts of a call',
+    },
   },
   {
     number: 33,
