@@ -28,6 +28,8 @@ export interface Platform {
    * origin it may not, so such a redirect is itself the answer.
    */
   follow?(response: Response, request: Prepared, keyHeader: string, send: Send): Promise<Response>
+  /** A response of these octets, which are all that the given one had. Default: a new one. */
+  whole?(read: Response, octets: ArrayBuffer): Response
 }
 
 /** What an exchange needs of the client. */
@@ -79,17 +81,18 @@ export async function exchange(
   const follows = hasKey && (chosen ?? 'follow') === 'follow'
   let response = await send(request, follows ? 'manual' : chosen)
   if (follows) response = (await platform.follow?.(response, request, keyHeader, send)) ?? response
-  return await answerOf(response, isWhole)
+  return await answerOf(platform, response, isWhole)
 }
 
 /** An answer that broke off is none: `isWhole` reads it before it is one. Event streams have no end to wait for. */
-async function answerOf(response: Response, isWhole: boolean): Promise<Answer<Response>> {
-  const { status, statusText, headers, url } = response
+async function answerOf(platform: Platform, response: Response, isWhole: boolean): Promise<Answer<Response>> {
+  const { status, headers, url } = response
   const type = headers.get('content-type') ?? ''
   let raw = response
   let code: string | undefined
   if (isWhole && response.body && !type.startsWith('text/event-stream')) {
-    raw = new Response(await response.arrayBuffer(), { status, statusText, headers })
+    const octets = await response.arrayBuffer()
+    raw = platform.whole?.(response, octets) ?? new Response(octets, response)
     // The constructor cannot be told.
     Object.defineProperty(raw, 'url', { value: url })
     // Of a problem document (RFC 9457).

@@ -1,7 +1,8 @@
 /** Node, Deno, Bun and Workers: redirects are seen, and Node says why nothing was sent. */
 import type { Platform, Prepared, Send } from './exchange.ts'
+import { isNode, wholeInNode } from './whole-node.ts'
 
-export const platform: Platform = { wasNeverSent, follow }
+export const platform: Platform = { wasNeverSent, follow, ...(isNode && { whole: wholeInNode }) }
 
 /** What the system was asked to do when it failed. */
 const neverSentCalls = /^(connect|getaddrinfo)$/
