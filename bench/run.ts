@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { question as client } from './client.ts'
 import { question as dbos } from './dbos.ts'
 import { question as frameworks } from './frameworks.ts'
 import { question as gateway } from './gateway.ts'
@@ -29,6 +30,7 @@ const questions: Readonly<Record<string, Question>> = {
   frameworks,
   gateway,
   memory,
+  client,
 }
 
 const paces = {

@@ -46,6 +46,7 @@ const names = [
   'frameworks',
   'gateway',
   'memory',
+  'client',
 ]
 
 const someCases: Readonly<Record<string, readonly string[]>> = {

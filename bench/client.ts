@@ -1,0 +1,59 @@
+/** What the client costs a call: a keyed POST by bare `fetch`, and by `createIdempotentFetch`. */
+import { randomUUID } from 'node:crypto'
+import { createIdempotentFetch } from '../src/client/index.ts'
+import { type Child, withChildren } from './child.ts'
+import { type Case, drive, inRounds, type Question, type Sample } from './rounds.ts'
+
+type Fetch = (url: string, init: RequestInit) => Promise<Response>
+
+const body = JSON.stringify({ amount: 4_200, currency: 'EUR', reference: 'order-1187' })
+const type = { 'content-type': 'application/json' }
+
+/** A call, and its answer read. Whatever else comes is no measurement. */
+async function call(send: Fetch, url: string, headers: Readonly<Record<string, string>>): Promise<void> {
+  const response = await send(url, { method: 'POST', body, headers })
+  const { status } = (await response.json()) as { readonly status?: unknown }
+  if (response.status !== 201 || status !== 'succeeded') throw new Error(`Answered ${response.status}.`)
+}
+
+/** With the processor time of this process, where the client runs. */
+async function measured(concurrency: number, ms: number, once: () => Promise<void>): Promise<Sample> {
+  const before = process.cpuUsage()
+  const sample = await drive(concurrency, ms, once)
+  const { user, system } = process.cpuUsage(before)
+  return { ...sample, cpuMicros: (user + system) / sample.latenciesMs.length }
+}
+
+function casesOf(framework: string, { port }: Child, bars: Readonly<Record<number, number>>): Case[] {
+  const url = `http://127.0.0.1:${port}/charges`
+  const pay = createIdempotentFetch()
+  const floor = `${framework}, fetch`
+  return [
+    {
+      ...{ name: floor, floor },
+      measure: (concurrency, ms) =>
+        measured(concurrency, ms, () =>
+          call(fetch, url, { ...type, 'idempotency-key': `"${randomUUID()}"` }),
+        ),
+    },
+    {
+      ...{ name: `${framework}, createIdempotentFetch`, floor, bars },
+      measure: (concurrency, ms) => measured(concurrency, ms, () => call(pay, url, type)),
+    },
+  ]
+}
+
+export const question: Question = {
+  asks: 'a keyed POST by createIdempotentFetch against bare fetch, on the loopback',
+  measure: (pace) =>
+    withChildren(async (start) => {
+      const [express, node] = await Promise.all([
+        start('http-server.ts', ['express', 'keyed']),
+        start('http-server.ts', ['node', 'keyed']),
+      ])
+      return await inRounds(
+        [...casesOf('express', express, { 64: 0.95 }), ...casesOf('node', node, { 64: 0.95 })],
+        pace,
+      )
+    }),
+}
