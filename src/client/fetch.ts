@@ -45,7 +45,8 @@ export function callOf(response: Response): CallReport | undefined {
   return reports.get(response)
 }
 
-const safeMethods = /^(GET|HEAD|OPTIONS|TRACE|QUERY)$/
+/** Methods that change nothing. */
+export const safeMethods: RegExp = /^(GET|HEAD|OPTIONS|TRACE|QUERY)$/
 
 /** Makes `createIdempotentFetch` of a platform. */
 export function idempotentFetch(platform: Platform, options: IdempotentFetchOptions): IdempotentFetch {
