@@ -1,0 +1,459 @@
+/**
+ * undici: an interceptor. What is above it, such as `request`, `stream` and `fetch`, sees one request and one answer;
+ * what is below it sees each attempt.
+ *
+ * A dispatch goes through these phases:
+ *   trying      attempts are made; the handler has a controller and nothing else
+ *   answering   the last answer is given to the handler as fast as that takes it
+ *   streaming   an answer that nobody would ask for again passes through as it comes
+ *   ended       the handler has been told of the end, once
+ */
+import { type CallOptions, type CallReport, safeMethods } from './fetch.ts'
+import {
+  carriedCall,
+  type KeyedOptions,
+  type KeyedSettings,
+  keyOf,
+  problemCode,
+  readKeyed,
+  report,
+  reported,
+  runKeyed,
+} from './keyed-call.ts'
+import { platform } from './platform.ts'
+import { type Answer, signalOf } from './signals.ts'
+import { bodyOctetsMax, isOneShot, wholeBody } from './whole-body.ts'
+
+export { idempotency } from './keyed-call.ts'
+
+type Fields = Record<string, string | string[] | undefined>
+
+/** The part of undici's controllers that is used and given. */
+interface Controller {
+  readonly aborted: boolean
+  readonly paused: boolean
+  readonly reason: Error | null
+  rawHeaders?: unknown
+  rawTrailers?: unknown
+  abort(reason: Error): void
+  pause(): void
+  resume(): void
+}
+
+/** A handler of undici. */
+interface Handler {
+  onRequestStart?(controller: Controller, context: unknown): void
+  onRequestUpgrade?(controller: Controller, statusCode: number, headers: Fields, socket: never): void
+  onResponseStarted?(): void
+  onResponseStart?(controller: Controller, statusCode: number, headers: Fields, statusMessage?: string): void
+  onResponseData?(controller: Controller, chunk: never): void
+  onResponseEnd?(controller: Controller, trailers: Fields): void
+  onResponseError?(controller: Controller, error: Error): void
+}
+
+/** The part of a request's options that is used. */
+interface DispatchOptions {
+  readonly origin?: string | URL
+  readonly path: string
+  readonly method: string
+  readonly headers?: unknown
+  readonly body?: unknown
+  readonly upgrade?: unknown
+}
+
+type Dispatch = (options: never, handler: never) => boolean
+
+/** What a handler is given of an answer. */
+export interface UndiciAnswer {
+  readonly statusCode: number
+  readonly statusMessage: string | undefined
+  readonly headers: Fields
+  readonly rawHeaders: unknown
+  readonly chunks: readonly Uint8Array[]
+  readonly trailers: Fields
+  readonly rawTrailers: unknown
+}
+
+/**
+ * What is known of the call that an answer of `request` came from; `undefined` for one of another dispatcher.
+ *
+ * @example
+ * if (callOf(await request(url, { method: 'POST', body, dispatcher }))?.replayed) refreshBalance()
+ */
+export function callOf({ headers }: { readonly headers: object }): CallReport | undefined {
+  return reported(headers)
+}
+
+/**
+ * An interceptor for `dispatcher.compose()` that makes requests safe to retry. Bodies are read to their end before the
+ * first attempt, answers before any of it is given on; those to GET and its like pass through as they come. Do not compose it with undici's `retry`: two loops multiply. `redirect` goes after it in `compose()`, so
+ * that it is outside and no key follows a redirect.
+ *
+ * @throws InvalidOptionError for an option or a key that breaks a rule
+ * @throws UnknownOutcomeError, NotAppliedError, KeyRefusedError (from the calls)
+ * @example
+ * const dispatcher = new Agent().compose(idempotentInterceptor())
+ * const { body } = await request('https://api.example/charges', { method: 'POST', body: '{}', dispatcher })
+ */
+export function idempotentInterceptor(
+  options: KeyedOptions<UndiciAnswer> = {},
+  // biome-ignore lint/suspicious/noExplicitAny: undici's own types of options and handlers
+): (dispatch: any) => any {
+  const settings = readKeyed(options)
+  return (dispatch: Dispatch) => (given: DispatchOptions, handler: Handler) => {
+    const call = carriedCall(given)
+    const { method, body } = given
+    if (call === false || method === 'CONNECT' || (given.upgrade ?? false) !== false) {
+      return dispatch(given as never, handler as never)
+    }
+    const headers = pairsOf(given.headers)
+    const named = headers.find(([name]) => name.toLowerCase() === settings.keyHeader)?.[1]
+    const { key, field } = keyOf(settings, method, named as string | undefined, call.key)
+    if (key === undefined && isOneShot(body) && !isBounded(headers)) {
+      return dispatch(given as never, handler as never)
+    }
+    if (field !== undefined) headers.push([settings.keyHeader, field])
+    const downstream = new Downstream(handler)
+    void new Exchange(settings, dispatch, given, headers, downstream).run(key, call)
+    return true
+  }
+}
+
+type Pairs = [name: string, value: unknown][]
+
+/** undici takes fields as pairs in a row, as an iterable of pairs, or as an object. */
+function pairsOf(headers: unknown): Pairs {
+  if (headers === undefined || headers === null) return []
+  if (Array.isArray(headers)) {
+    return Array.from({ length: headers.length / 2 }, (_, at) => [
+      String(headers[2 * at]),
+      headers[2 * at + 1],
+    ])
+  }
+  if (Symbol.iterator in (headers as object)) return [...(headers as Iterable<[string, unknown]>)]
+  return Object.entries(headers as Fields).filter(([, value]) => value !== undefined)
+}
+
+/** `fetch` gives every body as a stream, and says how long it is where it knows. */
+function isBounded(headers: Pairs): boolean {
+  const length = headers.find(([name]) => name.toLowerCase() === 'content-length')?.[1]
+  return length !== undefined && Number(length) <= bodyOctetsMax
+}
+
+/** The one that asked: it is told of one answer, at its own pace, whatever happens below. */
+class Downstream implements Controller {
+  readonly #handler: Handler
+  readonly #abort = new AbortController()
+  #isEnded = false
+  #isPaused = false
+  #onResume: (() => void) | undefined
+  /** The connection whose answer passes through. */
+  #streaming: Controller | undefined
+  rawHeaders: unknown = null
+  rawTrailers: unknown = null
+
+  constructor(handler: Handler) {
+    this.#handler = handler
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  get aborted(): boolean {
+    return this.#abort.signal.aborted
+  }
+
+  get reason(): Error | null {
+    return (this.#abort.signal.reason as Error | undefined) ?? null
+  }
+
+  get paused(): boolean {
+    return this.#isPaused
+  }
+
+  pause(): void {
+    this.#isPaused = true
+    this.#streaming?.pause()
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    this.#streaming?.resume()
+    this.#onResume?.()
+  }
+
+  abort(reason: Error): void {
+    if (this.#isEnded || this.aborted) return
+    this.#abort.abort(reason)
+    this.#streaming?.abort(reason)
+    this.#onResume?.()
+  }
+
+  /** Before anything is sent, so that an abort finds its way also while connecting and waiting. */
+  start(): void {
+    this.#tell(() => this.#handler.onRequestStart?.(this, null))
+  }
+
+  interim(statusCode: number, headers: Fields, statusMessage: string | undefined): void {
+    this.#tell(() => this.#handler.onResponseStart?.(this, statusCode, headers, statusMessage))
+  }
+
+  /** From here on the answer passes through. */
+  stream(
+    controller: Controller,
+    statusCode: number,
+    headers: Fields,
+    statusMessage: string | undefined,
+  ): void {
+    this.#streaming = controller
+    this.rawHeaders = controller.rawHeaders
+    this.#tell(() => this.#handler.onResponseStarted?.())
+    this.#tell(() => this.#handler.onResponseStart?.(this, statusCode, headers, statusMessage))
+  }
+
+  data(chunk: Uint8Array): void {
+    this.#tell(() => this.#handler.onResponseData?.(this, chunk as never))
+  }
+
+  end(trailers: Fields, rawTrailers: unknown): void {
+    this.rawTrailers = rawTrailers
+    this.#tell(() => {
+      this.#handler.onResponseEnd?.(this, trailers)
+      this.#isEnded = true
+    })
+  }
+
+  fail(error: Error): void {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    this.#handler.onResponseError?.(this, this.reason ?? error)
+  }
+
+  /** Gives a whole answer on. */
+  async answer({ statusCode, statusMessage, headers, chunks, ...rest }: UndiciAnswer): Promise<void> {
+    this.rawHeaders = rest.rawHeaders
+    this.#tell(() => this.#handler.onResponseStarted?.())
+    this.#tell(() => this.#handler.onResponseStart?.(this, statusCode, headers, statusMessage))
+    for (const chunk of chunks) {
+      await this.#whenResumed()
+      this.data(chunk)
+    }
+    await this.#whenResumed()
+    this.end(rest.trailers, rest.rawTrailers)
+    if (this.aborted) this.fail(this.reason as Error)
+  }
+
+  async #whenResumed(): Promise<void> {
+    while (this.#isPaused && !this.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#onResume = resolve
+      })
+    }
+  }
+
+  /** A handler that throws has ended its request, as with undici itself. */
+  #tell(what: () => void): void {
+    if (this.#isEnded || this.aborted) return
+    try {
+      what()
+    } catch (error) {
+      this.abort(error as Error)
+    }
+  }
+}
+
+class Exchange {
+  readonly #settings: KeyedSettings<UndiciAnswer>
+  readonly #dispatch: Dispatch
+  readonly #given: DispatchOptions
+  readonly #headers: Pairs
+  readonly #downstream: Downstream
+
+  constructor(
+    settings: KeyedSettings<UndiciAnswer>,
+    dispatch: Dispatch,
+    given: DispatchOptions,
+    headers: Pairs,
+    downstream: Downstream,
+  ) {
+    this.#settings = settings
+    this.#dispatch = dispatch
+    this.#given = given
+    this.#headers = headers
+    this.#downstream = downstream
+  }
+
+  /** Never rejects: the handler is told. */
+  async run(key: string | undefined, { sentSince }: CallOptions): Promise<void> {
+    const downstream = this.#downstream
+    const { method, origin = 'http://localhost' } = this.#given
+    const unsent = new WeakSet<object>()
+    downstream.start()
+    try {
+      const body = await unlessAborted(downstream.signal, this.#body())
+      const { answer, report: of } = await runKeyed(this.#settings, {
+        ...{ key, sentSince, method, origin: new URL(origin).origin, signal: downstream.signal },
+        wasNeverSent: (error) => unsent.has(error as object) || platform.wasNeverSent(error),
+        isFinal: isMisuse,
+        setField: (name, value) => this.#setField(name, value),
+        send: (signal) => this.#send(body, signal, unsent),
+      })
+      report(answer.raw.headers, of)
+      if (!streamed.has(answer.raw)) await downstream.answer(answer.raw)
+    } catch (error) {
+      downstream.fail(error as Error)
+    }
+  }
+
+  async #body(): Promise<unknown> {
+    const { octets, contentType } = await wholeBody(this.#given.body)
+    const isNamed = this.#headers.some(([name]) => name.toLowerCase() === 'content-type')
+    if (contentType !== undefined && !isNamed) this.#headers.push(['content-type', contentType])
+    return octets ?? null
+  }
+
+  #setField(name: string, value: string): void {
+    const at = this.#headers.findIndex(([each]) => each.toLowerCase() === name.toLowerCase())
+    this.#headers.splice(at < 0 ? this.#headers.length : at, at < 0 ? 0 : 1, [name, value])
+  }
+
+  async #send(body: unknown, signal: AbortSignal, unsent: WeakSet<object>): Promise<Answer<UndiciAnswer>> {
+    const { promise, resolve, reject } = Promise.withResolvers<Answer<UndiciAnswer>>()
+    const attempt = new Attempt(this.#downstream, !safeMethods.test(this.#given.method), { resolve, reject })
+    const onAbort = (): void => attempt.abort(signal.reason as Error)
+    signal.addEventListener('abort', onAbort)
+    try {
+      const options = { ...this.#given, headers: this.#headers.flat(), body }
+      this.#dispatch(options as never, attempt as never)
+      return await promise
+    } catch (error) {
+      // It never had a connection, or has not got one in time, and will not use it.
+      if (!attempt.isSent) unsent.add(error as object)
+      throw error
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+}
+
+/** A body may come from a stream that nobody ends. */
+async function unlessAborted<Value>(signal: AbortSignal, value: Promise<Value>): Promise<Value> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  const onAbort = (): void => reject(signal.reason)
+  signal.addEventListener('abort', onAbort)
+  if (signal.aborted) onAbort()
+  try {
+    return await Promise.race([value, aborted])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** What undici does not take as a request: nothing was sent, nothing ever will be. */
+function isMisuse(error: unknown): boolean {
+  const { code } = error as { readonly code?: string }
+  return code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED'
+}
+
+/** Answers that have passed through. */
+const streamed = new WeakSet<UndiciAnswer>()
+
+/** The handler of one attempt. */
+class Attempt implements Handler {
+  readonly #downstream: Downstream
+  /** Whether an answer that breaks off is none. */
+  readonly #isWhole: boolean
+  readonly #end: Pick<PromiseWithResolvers<Answer<UndiciAnswer>>, 'resolve' | 'reject'>
+  #controller: Controller | undefined
+  #aborted: Error | undefined
+  #isStreaming = false
+  #answer: Omit<UndiciAnswer, 'chunks' | 'trailers' | 'rawTrailers'> | undefined
+  readonly #chunks: Uint8Array[] = []
+
+  constructor(
+    downstream: Downstream,
+    isWhole: boolean,
+    end: Pick<PromiseWithResolvers<Answer<UndiciAnswer>>, 'resolve' | 'reject'>,
+  ) {
+    this.#downstream = downstream
+    this.#isWhole = isWhole
+    this.#end = end
+  }
+
+  get isSent(): boolean {
+    return this.#controller !== undefined
+  }
+
+  abort(reason: Error): void {
+    if (this.#isStreaming) return
+    this.#aborted = reason
+    this.#controller?.abort(reason)
+    this.#end.reject(reason)
+  }
+
+  onRequestStart(controller: Controller): void {
+    if (this.#aborted !== undefined) {
+      controller.abort(this.#aborted)
+      return
+    }
+    this.#controller = controller
+  }
+
+  onResponseStart(
+    controller: Controller,
+    statusCode: number,
+    headers: Fields,
+    statusMessage: string | undefined,
+  ): void {
+    if (statusCode < 200) {
+      this.#downstream.interim(statusCode, headers, statusMessage)
+      return
+    }
+    this.#answer = { statusCode, statusMessage, headers, rawHeaders: controller.rawHeaders }
+    const answer = this.#read(this.#answer, {}, null)
+    const hasEnd = !String(headers['content-type']).startsWith('text/event-stream')
+    const { effect, next } = signalOf(answer)
+    if ((this.#isWhole && hasEnd) || effect !== 'told' || next !== 'stop') return
+    this.#isStreaming = true
+    streamed.add(answer.raw)
+    this.#end.resolve(answer)
+    this.#downstream.stream(controller, statusCode, headers, statusMessage)
+  }
+
+  onResponseData(_controller: Controller, chunk: Uint8Array): void {
+    if (this.#isStreaming) this.#downstream.data(chunk)
+    else this.#chunks.push(chunk)
+  }
+
+  onResponseEnd(controller: Controller, trailers: Fields): void {
+    const { rawTrailers = null } = controller
+    if (this.#isStreaming) this.#downstream.end(trailers, rawTrailers)
+    else if (this.#answer !== undefined) {
+      this.#end.resolve(this.#read(this.#answer, trailers, rawTrailers))
+    }
+  }
+
+  onResponseError(_controller: Controller, error: Error): void {
+    if (this.#isStreaming) this.#downstream.fail(error)
+    else this.#end.reject(error)
+  }
+
+  #read(
+    head: Omit<UndiciAnswer, 'chunks' | 'trailers' | 'rawTrailers'>,
+    trailers: Fields,
+    rawTrailers: unknown,
+  ): Answer<UndiciAnswer> {
+    const header = (name: string): string | undefined => {
+      const value = head.headers[name]
+      return Array.isArray(value) ? value[0] : value
+    }
+    const { statusCode: status } = head
+    const code = problemCode(status, header('content-type'), concat(this.#chunks))
+    return { status, header, code, raw: { ...head, chunks: this.#chunks, trailers, rawTrailers } }
+  }
+}
+
+function concat(chunks: readonly Uint8Array[]): Uint8Array {
+  return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)
+}

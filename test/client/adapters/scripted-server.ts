@@ -1,0 +1,56 @@
+/** A server that answers its requests one after the other as a test says, and keeps what it was sent. */
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import { serve } from '../../http/serving.ts'
+
+export interface Received {
+  readonly method: string
+  readonly url: string
+  readonly headers: IncomingHttpHeaders
+  readonly body: Buffer
+}
+
+/** What is done with one request, once it is read. */
+export type Step = (response: ServerResponse, request: Received) => void
+
+export interface ScriptedServer {
+  readonly origin: string
+  readonly received: readonly Received[]
+}
+
+/** The last step is for all further requests. */
+export async function scripted(...steps: readonly Step[]): Promise<ScriptedServer> {
+  const received: Received[] = []
+  const { origin } = await serve(async (request, response) => {
+    const body = Buffer.concat(await request.toArray())
+    const { method = '', url = '', headers } = request
+    const step = steps[Math.min(received.length, steps.length - 1)] as Step
+    received.push({ method, url, headers, body })
+    step(response, received.at(-1) as Received)
+  })
+  return { origin, received }
+}
+
+export function answers(status: number, body: unknown = {}, headers: Record<string, string> = {}): Step {
+  return (response) => {
+    response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
+  }
+}
+
+export function problem(status: number, code: string, headers: Record<string, string> = {}): Step {
+  return answers(status, { code, title: 'x' }, { 'content-type': 'application/problem+json', ...headers })
+}
+
+export function redirects(status: number, location: string): Step {
+  return (response) => response.writeHead(status, { location }).end()
+}
+
+/** The request was read, and no answer comes. */
+export const lost: Step = (response) => response.destroy()
+
+/** The answer breaks off. */
+export const cut: Step = (response) => {
+  response.writeHead(201, { 'content-type': 'application/json', 'content-length': '100' })
+  response.write('{"id":', () => response.destroy())
+}
+
+export const silent: Step = () => {}
