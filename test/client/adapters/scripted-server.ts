@@ -17,15 +17,25 @@ export interface ScriptedServer {
   readonly received: readonly Received[]
 }
 
-/** The last step is for all further requests. */
-export async function scripted(...steps: readonly Step[]): Promise<ScriptedServer> {
+/** The last step is for all further requests. `pages` are for a browser, by path, and no part of the script. */
+export async function scripted(
+  ...given: readonly Step[] | readonly [Readonly<Record<string, Step>>, ...Step[]]
+): Promise<ScriptedServer> {
+  const pages = typeof given[0] === 'object' ? given[0] : {}
+  const steps = given.filter((each) => typeof each === 'function')
   const received: Received[] = []
   const { origin } = await serve(async (request, response) => {
     const body = Buffer.concat(await request.toArray())
     const { method = '', url = '', headers } = request
+    const asked = { method, url, headers, body }
+    const page = pages[url]
+    if (page !== undefined) {
+      page(response, asked)
+      return
+    }
     const step = steps[Math.min(received.length, steps.length - 1)] as Step
-    received.push({ method, url, headers, body })
-    step(response, received.at(-1) as Received)
+    received.push(asked)
+    step(response, asked)
   })
   return { origin, received }
 }
