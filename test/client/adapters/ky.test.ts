@@ -35,6 +35,15 @@ test('hooks run once for a call, and one that is extended later still may name t
   expect([...keysOf(server)]).toEqual(['"hooked"'])
 })
 
+test('a hook that takes the field away leaves the call without a key', async () => {
+  const server = await scripted(answers(201))
+  const bare = api.extend({
+    hooks: { beforeRequest: [({ request }) => request.headers.delete('idempotency-key')] },
+  })
+  await bare.post(server.origin)
+  expect([...keysOf(server)]).toEqual([undefined])
+})
+
 test('`throwHttpErrors` is for the last answer', async () => {
   const server = await scripted(answers(503), answers(409))
   expect((await api.post(server.origin, { throwHttpErrors: false })).status).toBe(409)
