@@ -77,7 +77,8 @@ test.each(['http', 'fetch'])("the `timeout` of axios is each attempt's (%s)", as
   const server = await scripted(silent, answers(201))
   const api = axios.create({ adapter: idempotentAdapter(axios, { ...quick, adapter: name }), timeout: 100 })
   const response = await api.post(server.origin, { amount: 100 })
-  expect(callOf(response)?.attempts).toBe(2)
+  // A busy machine may miss it again.
+  expect(callOf(response)?.attempts).toBeGreaterThan(1)
 })
 
 test('a CancelToken ends the call', async () => {
