@@ -32,7 +32,8 @@ export interface CallReport {
   readonly attempts: number
 }
 
-const reports = new WeakMap<Response, CallReport>()
+/** Of the responses that were given out, copies included. */
+export const reports: WeakMap<Response, CallReport> = new WeakMap()
 
 /**
  * What is known of the call that a response came from; `undefined` for a response of another `fetch`.
