@@ -18,3 +18,4 @@ export {
   UnknownOutcomeError,
 } from './errors.ts'
 export { type KeyFormat, newKey } from './key.ts'
+export { keyFor, type KeyPart, type KeySecret, secretKeyFor } from './key-for.ts'
