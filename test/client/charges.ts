@@ -34,13 +34,16 @@ export interface Charges {
  */
 export type Fault = 'lost' | 'refused' | number
 
+/** When to stop. */
+export type AtEnd = (stop: () => Promise<void>) => void
+
 /** Serves until the test ends. */
-export async function startCharges(): Promise<Charges> {
+export async function startCharges(atEnd: AtEnd = onTestFinished): Promise<Charges> {
   const idem = createIdempotency({ store: memoryStore(), sweep: false })
   const app = express()
   const server = app.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  onTestFinished(async () => {
+  atEnd(async () => {
     const closed = once(server, 'close')
     server.close()
     server.closeAllConnections()

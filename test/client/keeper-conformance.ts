@@ -82,7 +82,7 @@ export function keeperConformance({ name, open }: KeeperUnderTest): void {
     { contentType: 'text/plain' },
   ]
   for (const edit of edits) {
-    named(`an edited request is a new call: ${JSON.stringify(edit)}`, async () => {
+    named(`an edited request is a new call: ${JSON.stringify(Object.entries(edit))}`, async () => {
       const { keeper, again } = open({})
       const first = aCall()
       await keeper.keep(first)

@@ -67,7 +67,7 @@ function webStorageKeeper(
   options: WebStorageKeeperOptions,
 ): KeyKeeper {
   const limits = readLimits(owner, { ...defaults, ...options }, ['name'])
-  const prefix = `retrysafe:${options.name ?? 'default'}:`
+  const prefix = `retrysafe:${encodeURIComponent(options.name ?? 'default')}:`
 
   function read(storage: WebStorage, intent: string): Entry | undefined {
     const text = storage.getItem(prefix + intent)
