@@ -175,7 +175,7 @@ async function sendKept(
   }
   try {
     if (replaced !== undefined) onReplaced?.(replaced)
-    const response = await (keeper.hold?.(call.intent, signal, run) ?? run())
+    const response = await (keeper.hold?.(call, signal, run) ?? run())
     // A refusal is not to be repeated: the card that was declined may have money by now.
     await end(response.status < 400 ? 'settle' : 'forget')
     return response
@@ -296,7 +296,7 @@ async function heldElse(
     await keeper[response.status < 400 ? 'settle' : 'forget'](call).catch(() => {})
     return response
   }
-  return await (keeper.hold?.(call.intent, signal, run) ?? run())
+  return await (keeper.hold?.(call, signal, run) ?? run())
 }
 
 /**

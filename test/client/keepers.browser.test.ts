@@ -149,6 +149,22 @@ describe.skipIf(!available)('tabs that share a keeper', () => {
     expectOneCharge(shop)
   })
 
+  test('an edited form in the other tab is a new key, and waits for nobody', async () => {
+    const shop = await slowShop()
+    const context = await newContext()
+    const query = 'keeper=indexed-db&waits'
+    const [one, two] = [await visit(context, shop, query), await visit(context, shop, query)]
+    await one.click('button')
+    await arrived(shop, 1)
+    await two.fill('input', '200')
+    await two.click('button')
+    await arrived(shop, 2)
+    shop.answer()
+    await said(one, /^paid/)
+    await said(two, /^paid/)
+    expect(keysOf(shop)).toHaveLength(2)
+  })
+
   test('one that is closed in mid-request lets the other send', async () => {
     const shop = await slowShop()
     const context = await newContext()

@@ -33,9 +33,9 @@ function newPath(): string {
 }
 
 /** Starts a process that goes on to `point`, to its end, or resumes. */
-function start(kind: Kind, path: string, { origin }: Charges, point: string): Paying {
+function start(kind: Kind, path: string, { origin }: Pick<Charges, 'origin'>, point: string): Paying {
   const args = ['--disable-warning=ExperimentalWarning', program, kind, path, `${origin}/charges`, point]
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const closed = once(child, 'close')
   const lines: string[] = []
   const waiting = new Map<string, () => void>()
@@ -138,6 +138,21 @@ describe.each(kinds)('%s: a process that is killed', (kind) => {
 })
 
 describe.each(kinds)('%s: processes at once', (kind) => {
+  test('that race for many calls, edit and settle them agree on every key', async () => {
+    const path = newPath()
+    const all = Array.from({ length: 3 }, () => start(kind, path, { origin: 'http://127.0.0.1' }, 'race'))
+    for (const body of ['first', 'edited', 'done']) {
+      await Promise.all(all.map((each) => each.said(`ready for ${body}`)))
+      for (const each of all) each.child.stdin?.write('\n')
+    }
+    const said = await Promise.all(all.map((each) => each.ended()))
+    const keys = said.map((lines) => lines.filter((line) => line.startsWith('keys')))
+    expect(keys[0]).toHaveLength(2)
+    expect(keys[0]?.[0]).not.toBe(keys[0]?.[1])
+    expect(keys).toEqual([keys[0], keys[0], keys[0]])
+    expect(await listed(kind, path)).toBe(0)
+  })
+
   test('with one intent get one key: one effect', async () => {
     const charges = await startCharges()
     const path = newPath()

@@ -452,7 +452,7 @@ describe('resume', () => {
     await kept.keep(call)
     const keeper: KeyKeeper = {
       ...kept,
-      async hold(_intent, _signal, send) {
+      async hold(_call, _signal, send) {
         await kept.settle(call)
         return await send()
       },

@@ -108,7 +108,7 @@ export function indexedDbKeeper(options: IndexedDbKeeperOptions = {}): KeyKeeper
         if (entry?.call.key === call.key) calls.delete(call.intent)
       }),
     list: () => within('readonly', async (calls) => unsettled(await readAll(calls))),
-    hold: (intent, signal, send) => holdLock(`retrysafe:${encodeURIComponent(name)}:${intent}`, signal, send),
+    hold: ({ key }, signal, send) => holdLock(`retrysafe:${encodeURIComponent(name)}:${key}`, signal, send),
   }
 }
 

@@ -53,10 +53,10 @@ export interface KeyKeeper {
   /** The calls whose outcome is not known, oldest first. */
   list(): Promise<readonly KeptCall[]>
   /**
-   * Sends while nobody else does for that intent. Absent where a keeper cannot tell: the same key is then sent by two
-   * at once, which the server sorts out.
+   * Sends while no other tab sends that call. Absent where a keeper cannot tell: the same key is then sent by two at
+   * once, which the server sorts out.
    */
-  hold?<Result>(intent: string, signal: AbortSignal | undefined, send: () => Promise<Result>): Promise<Result>
+  hold?<Result>(call: KeptCall, signal: AbortSignal | undefined, send: () => Promise<Result>): Promise<Result>
 }
 
 /** What all keepers take. */
