@@ -19,8 +19,9 @@ export function entryOf(text: string): Entry {
   try {
     const { text: string, octets, ...call } = JSON.parse(text) as Record<string, unknown>
     return checkedEntry({ ...call, body: octets === undefined ? string : fromBase64(octets as string) })
-  } catch (error) {
-    throw error instanceof KeeperError ? error : new KeeperError('damaged', error)
+  } catch {
+    // The cause would quote the entry.
+    throw new KeeperError('damaged')
   }
 }
 

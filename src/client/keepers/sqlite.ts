@@ -74,8 +74,9 @@ export function sqliteKeeper(options: SqliteKeeperOptions): SqliteKeeper {
   function readRow(row: object): Entry | undefined {
     try {
       return entryOfRow(row as Row)
-    } catch (error) {
-      limits.onDamaged(error instanceof KeeperError ? error : new KeeperError('damaged', error))
+    } catch {
+      // The cause would quote the row.
+      limits.onDamaged(new KeeperError('damaged'))
       return undefined
     }
   }
