@@ -4,6 +4,7 @@ import {
   bundledRooms,
   freeRooms,
   mainEntry,
+  peers,
   runtimeFile,
   type UnitRoom,
   units,
@@ -43,6 +44,14 @@ const packages: ImportPattern = {
   regex: anyPackageButNode,
   message: 'The package has no dependencies: declare the methods you use as a structural type.',
   allowTypeImports: true,
+}
+
+/** For a file on a library of the reader's. Browsers load it, too: it has nothing of Node. */
+function packagesBut(peer: string): ImportPattern {
+  const others = Array.from(peer, (letter, at) =>
+    at === 0 ? `[^.${letter}]` : `${peer.slice(0, at)}($|[^${letter}])`,
+  )
+  return { ...packages, regex: `^(${others.join('|')}|${peer}.)` }
 }
 
 function imports(...patterns: ImportPattern[]): DummyRuleMap {
@@ -159,6 +168,13 @@ const config: OxlintConfig = {
   },
   overrides: [
     ...Object.entries(arrows).flatMap(([room, allowed]) => roomOverrides(room, allowed)),
+    ...Object.entries(peers).map(([file, peer]) => {
+      const [room = ''] = file.split('/')
+      return {
+        files: [`src/${file}`],
+        rules: imports(packagesBut(peer), otherRooms(room, arrows[room] ?? [])),
+      }
+    }),
     mainEntryOverride,
     {
       files: [

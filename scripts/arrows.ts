@@ -60,6 +60,12 @@ export const sharedInStores: readonly string[] = ['sql', 'scan']
 /** Rooms whose third-party imports the build bundles into `dist`; elsewhere only types may be imported. */
 export const bundledRooms: readonly string[] = ['gateway', 'console', 'cli']
 
+/** Files that stand on a library of the reader's, an optional peer: the one package that each imports as a value. */
+export const peers: Readonly<Record<string, string>> = {
+  'client/react.ts': 'react',
+  'client/tanstack-query.ts': '@tanstack/react-query',
+}
+
 /** The main entry imports these and nothing else. */
 export const mainEntry: { readonly rooms: readonly string[]; readonly stores: readonly string[] } = {
   rooms: ['core', 'engine'],

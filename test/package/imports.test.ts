@@ -8,6 +8,7 @@ import {
   bundledRooms,
   freeRooms,
   mainEntry,
+  peers,
   runtimeFile,
   sharedInStores,
   units,
@@ -34,6 +35,12 @@ function unitOf(file: string): string | undefined {
 function packageBreach(file: string, { specifier, typeOnly }: ModuleImport): string | undefined {
   const room = roomOf(file)
   if (room === 'core') return `core is pure, yet ${file} imports ${specifier}`
+  const peer = peers[file]
+  if (peer !== undefined) {
+    return typeOnly || specifier === peer
+      ? undefined
+      : `${file} stands on ${peer}, yet it imports ${specifier}`
+  }
   if (specifier.startsWith('node:') || typeOnly || bundledRooms.includes(room)) return undefined
   return `${file} imports ${specifier}, which would be a dependency`
 }
@@ -121,6 +128,10 @@ function plantedFiles(): Map<string, string[]> {
         names.flatMap((other) => [`../${other}/a.ts`, `../${other}.ts`]),
       )
     }
+  }
+  for (const file of Object.keys(peers)) {
+    const near = Object.values(peers).flatMap((peer) => [peer, peer.slice(0, -1), `${peer}-dom`])
+    plants.set(file, [...everywhere, ...near, ...rooms.map((room) => `../${room}/a.ts`)])
   }
   plants.set('index.ts', [
     ...rooms.filter((room) => room !== 'stores').map((room) => `./${room}/a.ts`),
