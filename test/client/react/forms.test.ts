@@ -31,6 +31,14 @@ describe('on a server', () => {
     expect(renderToString(field)).toContain('name="k" value="key-1"')
   })
 
+  test.each([[{ keepAfterDone: '2d' }], [{ keepAfterDone: -1 }]] as const)(
+    'refuses %j',
+    ({ keepAfterDone }) => {
+      const field = createElement(IdempotencyKeyField, { parts: ['pay'], keepAfterDone })
+      expect(() => renderToString(field)).toThrow(/keepAfterDone/)
+    },
+  )
+
   test('a mutation is idle', () => {
     const html = renderToString(createElement(PayPage, { cart: 'c', givesUp: false, isTwice: false }))
     expect(html).toContain('<output id="a-status">idle</output>')
@@ -59,6 +67,27 @@ describe.skipIf(!hasChromium())('in Chromium', () => {
     const stored = await page.evaluate('JSON.stringify({ ...sessionStorage })')
     expect(stored).toContain('retrysafe:')
     expect(stored).not.toMatch(/cart-1|"pay"/)
+  })
+
+  test('a page that comes back looks at its keys again', async () => {
+    const { page, text } = await visit('/key')
+    const key = await text('key')
+    // As another page of the tab ends it while this one is put away.
+    await page.evaluate('sessionStorage.clear(); dispatchEvent(new Event("pageshow"))')
+    await expect.poll(() => text('key')).not.toBe(key)
+  })
+
+  test('a reader who forbids storage has keys in memory', async () => {
+    const { page, context, origin, charges } = await visit('/elsewhere')
+    const forbid =
+      "Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('no', 'SecurityError') } })"
+    await context.addInitScript(forbid)
+    await page.goto(`${origin}/pay`)
+    await page.dblclick('#a-pay')
+    await expect.poll(() => page.textContent('#a-status')).toBe('success')
+    await page.goto(`${origin}/key`)
+    await expect.poll(() => page.textContent('#key')).toMatch(/^[\da-f-]{36}$/)
+    expect(charges).toEqual([100])
   })
 
   test('done repeats the key, renew ends it', async () => {

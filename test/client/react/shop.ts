@@ -2,9 +2,8 @@
 import express from 'express'
 import { createElement, StrictMode } from 'react'
 import { renderToString } from 'react-dom/server'
-import type { Idempotency } from '../../../src/engine/idempotency.ts'
 import { idempotent, keepRawBody } from '../../../src/http/express.ts'
-import { idempotentAction } from '../../../src/http/next.ts'
+import { type ActionEngine, type HttpEngine, idempotentAction } from '../../../src/http/next.ts'
 import { idempotent as idempotentRoute } from '../../../src/http/react-router.ts'
 import { PlainForm } from './app/forms.ts'
 
@@ -15,10 +14,12 @@ export interface Ledger {
 }
 
 export interface ShopOptions {
-  readonly idem: Idempotency
+  readonly idem: ActionEngine & HttpEngine
   readonly ledger: Ledger
   /** The code of the pages. */
   readonly script: string
+  /** What a crash leaves of a charge. */
+  readonly policy?: { readonly onUnknown: 'hold' | 'rerun'; readonly lease: '1s' }
   /** Waited for before a charge. */
   readonly before?: () => Promise<void>
   /** Waited for between a charge and its answer. */
@@ -31,7 +32,7 @@ const html = (content: string): string =>
 
 const principal = 'anonymous'
 
-export function shop({ idem, ledger, script, before, after }: ShopOptions): express.Express {
+export function shop({ idem, ledger, script, policy, before, after }: ShopOptions): express.Express {
   async function charge(amount: number): Promise<number> {
     await before?.()
     const id = ledger.charge(amount)
@@ -49,7 +50,8 @@ export function shop({ idem, ledger, script, before, after }: ShopOptions): expr
   app.get('/{*path}', (_request, response) => void response.send(html('')))
 
   const parsed = express.json({ verify: keepRawBody })
-  app.post('/charges', parsed, idempotent(idem, { principal, required: true }), async (request, response) => {
+  const layer = idempotent(idem, { principal, required: true, ...policy })
+  app.post('/charges', parsed, layer, async (request, response) => {
     const { amount } = request.body as { amount: number }
     // As a card is declined.
     if (amount === 13) {
