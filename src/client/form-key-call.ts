@@ -41,7 +41,7 @@ export interface KeyedCall {
   threw(error: unknown, isFailure?: (error: unknown) => boolean): CallEnd
 }
 
-const safeMethods = /^(GET|HEAD|OPTIONS|TRACE)$/
+const safeMethods = /^(GET|HEAD|OPTIONS|TRACE|QUERY)$/
 
 export function keyedCall(options: KeyedCallOptions): KeyedCall {
   const { key, sentSince, signal = new AbortController().signal, fetch, onSend } = options

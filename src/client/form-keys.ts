@@ -30,7 +30,7 @@ export interface FormKey {
   readonly until?: number
 }
 
-const prefix = 'retrysafe:'
+const prefix = 'retrysafe-key:'
 /** In a storage, and as many in memory. The oldest goes. */
 const keysMax = 100
 /** By so much a key that was not sent counts as older. */

@@ -65,7 +65,7 @@ describe.skipIf(!hasChromium())('in Chromium', () => {
     const { page } = await visit('/keys')
     await page.waitForSelector('#keys')
     const stored = await page.evaluate('JSON.stringify({ ...sessionStorage })')
-    expect(stored).toContain('retrysafe:')
+    expect(stored).toContain('retrysafe-key:')
     expect(stored).not.toMatch(/cart-1|"pay"/)
   })
 
