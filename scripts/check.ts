@@ -12,6 +12,7 @@ const root = join(import.meta.dirname, '..')
 
 const staticSteps: ReadonlyArray<readonly [name: string, ...command: [string, ...string[]]]> = [
   ['types', 'tsc', '-p', '.'],
+  ['types of the playground', 'tsc', '-p', 'playground'],
   ...['examples/next', 'examples/react-router', 'test/http/apps/next', 'test/http/apps/react-router'].map(
     (app): [string, string, ...string[]] => [`types of ${app}`, 'tsc', '-p', app],
   ),
