@@ -97,6 +97,7 @@ function servePages(folder: string, server: Server): Promise<ViteDevServer> {
     server: {
       middlewareMode: true,
       ws: { server },
+      warmup: { clientFiles: ['./main.ts', './*/*.ts'] },
       fs: { allow: [join(sources, 'playground'), join(sources, 'src')] },
     },
   })

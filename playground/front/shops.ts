@@ -80,16 +80,17 @@ export class Shops {
   #add(): void {
     const shop: Shop = new Shop(this.#folder, (message) => this.#onMessage(shop, message))
     this.#shops.push(shop)
-    // However a shop dies, another one takes its place.
+    // However a shop dies, another one takes its place; one that could not even start would not start again either.
     void shop.exited.then(() => {
       this.#shops = this.#shops.filter((each) => each !== shop)
-      if (!this.#isClosed) this.#add()
+      if (!this.#isClosed && shop.port > 0) this.#add()
     })
   }
 
-  /** All can be called. */
+  /** All can be called. @throws where one ended before it could */
   async ready(): Promise<void> {
     await Promise.all(this.#shops.map((shop) => shop.ready))
+    if (this.#shops.length < count) throw new Error('A shop of the playground did not start; see above.')
   }
 
   get pids(): number[] {

@@ -66,12 +66,14 @@ for (const end of ['released', 'unknown', 'lease-lost'] as const) onEvent(end, (
 
 /** Every request of this shop is an attempt that the front has named. */
 function traced(request: Request, response: Response, next: NextFunction): void {
-  const trace = JSON.parse(request.get(traceField) ?? '') as Trace
+  const trace = traceOf(request)
   response.once('finish', () => tell({ type: 'done', trace }))
   traces.run(trace, next)
 }
 
-const traceOf = (request: Request): Trace => JSON.parse(request.get(traceField) ?? '') as Trace
+function traceOf(request: Request): Trace {
+  return JSON.parse(request.get(traceField) ?? '') as Trace
+}
 
 /** The order that a request is about, once its body is read. */
 function chargeOf(request: Request): { order: string; customer: string; cents: number } {
