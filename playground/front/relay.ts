@@ -189,7 +189,7 @@ export class Relay {
     if (run === undefined) return void shop.kill()
     run.atFault.set(side, shop)
     if (run.atFault.size === sides.length) return void this.#strike(run)
-    const timer = setTimeout(() => void this.#strike(run), otherSideMsMax)
+    const timer = setTimeout(() => void this.#strike(run), otherSideMsMax).unref()
     void run.struck.promise.then(() => clearTimeout(timer))
   }
 
@@ -197,10 +197,7 @@ export class Relay {
     const add = (side: Side, happening: Happening): void => this.#journal.add(order.id, side, 1, happening)
     if (order.fault === 'slow-lease') {
       for (const [side, shop] of atFault) add(side, { kind: 'frozen', pid: shop.pid })
-      for (const shop of new Set(atFault.values())) {
-        shop.freeze()
-        setTimeout(() => shop.thaw(), frozenMsMax).unref()
-      }
+      for (const shop of new Set(atFault.values())) shop.freeze(frozenMsMax)
       return struck.resolve()
     }
     for (const [side, shop] of atFault) add(side, { kind: 'killed', pid: shop.pid })

@@ -17,6 +17,7 @@ export class Shop {
   readonly ready: Promise<unknown>
   readonly exited: Promise<unknown>
   readonly #iceFile: string
+  #thawing: NodeJS.Timeout | undefined
   port = 0
   isFrozen = false
   isGone = false
@@ -44,15 +45,17 @@ export class Shop {
     return this.#child.pid ?? 0
   }
 
-  /** Has the process stand still until `thaw`. */
-  freeze(): void {
+  /** Has the process stand still until `thaw`, or for as long as `msMax`. */
+  freeze(msMax: number): void {
     this.isFrozen = true
+    this.#thawing = setTimeout(() => this.thaw(), msMax).unref()
     writeFileSync(this.#iceFile, '')
     this.#child.send({ type: 'freeze', file: this.#iceFile } satisfies FreezeMessage)
   }
 
   thaw(): void {
     this.isFrozen = false
+    clearTimeout(this.#thawing)
     rmSync(this.#iceFile, { force: true })
   }
 
