@@ -38,11 +38,15 @@ type Work = (context: KeyedContext, origin: string) => Promise<unknown>
 /** How a call ends whose mutation function does this. */
 async function endOf(
   work: Work,
-  { signal, isFailure }: { signal?: AbortSignal; isFailure?: () => boolean } = {},
+  {
+    signal,
+    isFailure,
+    sentSince,
+  }: { signal?: AbortSignal; isFailure?: () => boolean; sentSince?: number } = {},
 ): Promise<CallEnd> {
   const { origin } = await start()
   const call: KeyedCall = keyedCall({
-    ...{ key: 'key-1', sentSince: undefined, signal },
+    ...{ key: 'key-1', sentSince, signal },
     fetch: createIdempotentFetch({ retries: 0 }),
     onSend() {},
   })
@@ -92,6 +96,10 @@ describe('the end of a call', () => {
     ],
   ])('%s', async (_what, work, end) => {
     expect(await endOf(work)).toBe(end)
+  })
+
+  test('being turned away tells nothing of what was sent before', async () => {
+    expect(await endOf(post('/429'), { sentSince: Date.now() })).toBe('unknown')
   })
 
   test('an abort leaves it unknown', async () => {
