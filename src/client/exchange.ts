@@ -86,15 +86,16 @@ export async function exchange(
 
 /** An answer that broke off is none: `isWhole` reads it before it is one. Event streams have no end to wait for. */
 async function answerOf(platform: Platform, response: Response, isWhole: boolean): Promise<Answer<Response>> {
-  const { status, headers, url } = response
+  const { status, headers } = response
   const type = headers.get('content-type') ?? ''
   let raw = response
   let code: string | undefined
   if (isWhole && response.body && !type.startsWith('text/event-stream')) {
     const octets = await response.arrayBuffer()
-    raw = platform.whole?.(response, octets) ?? new Response(octets, response)
-    // The constructor cannot be told.
-    Object.defineProperty(raw, 'url', { value: url })
+    raw =
+      platform.whole?.(response, octets) ??
+      // The constructor cannot be told where it came from.
+      Object.defineProperty(new Response(octets, response), 'url', { value: response.url })
     // Of a problem document (RFC 9457).
     if (status >= 400 && type.startsWith('application/problem+json')) {
       const problem = (await raw

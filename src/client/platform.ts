@@ -1,8 +1,10 @@
 /** Node, Deno, Bun and Workers: redirects are seen, and Node says why nothing was sent. */
 import type { Platform, Prepared, Send } from './exchange.ts'
-import { isNode, wholeInNode } from './whole-node.ts'
+import { isNode, WholeResponse } from './whole-node.ts'
 
-export const platform: Platform = { wasNeverSent, follow, ...(isNode && { whole: wholeInNode }) }
+const whole = (read: Response, octets: ArrayBuffer): Response => new WholeResponse(read, octets)
+
+export const platform: Platform = { wasNeverSent, follow, ...(isNode && { whole }) }
 
 /** What the system was asked to do when it failed. */
 const neverSentCalls = /^(connect|getaddrinfo)$/

@@ -1,12 +1,12 @@
 /** A response whose octets were read shows them as any other, and as often. */
 import { describe, expect, test } from 'vitest'
-import { wholeInNode } from '../../src/client/whole-node.ts'
+import { WholeResponse } from '../../src/client/whole-node.ts'
 
 const json = '{"amount":100}'
 
 async function wholeOf(body: BodyInit, init: ResponseInit = {}): Promise<Response> {
   const read = new Response(body, init)
-  return wholeInNode(read, await read.arrayBuffer())
+  return new WholeResponse(read, await read.arrayBuffer())
 }
 
 const readers = ['text', 'json', 'arrayBuffer', 'blob', 'bytes', 'formData', 'clone'] as const
