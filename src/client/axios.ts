@@ -2,19 +2,21 @@
  * axios: an adapter around the adapters of axios. Interceptors and `transformRequest` run once for a call,
  * `transformResponse` and `validateStatus` see its end.
  */
+import { page } from './exchange.ts'
+import { type CallReport, isSafe } from './attempts.ts'
 import {
   carriedCall,
+  isProblem,
   type KeyedOptions,
-  type KeyedSettings,
   keyOf,
   problemCode,
   readKeyed,
   report,
   reported,
   runKeyed,
+  unlessAborted,
 } from './keyed-call.ts'
-import type { CallReport } from './fetch.ts'
-import { platform } from './platform.ts'
+import { type Asked, type Redirect, RedirectError, redirectOf } from './redirects.ts'
 import type { Answer } from './signals.ts'
 import { isOneShot, wholeBody } from './whole-body.ts'
 
@@ -38,6 +40,7 @@ interface AxiosConfig {
   headers: unknown
   responseType?: string
   maxRedirects?: number
+  sensitiveHeaders?: readonly string[]
   validateStatus?: ((status: number) => boolean) | null
   signal?: unknown
   cancelToken?: unknown
@@ -100,23 +103,26 @@ export function idempotentAdapter<Config extends AxiosConfig, Response extends A
     const { key, field } = keyOf(settings, method, named ?? undefined, idempotency.key)
     if (key === undefined && isOneShot(config.data)) return await adapter(config)
     if (field !== undefined) headers.set(settings.keyHeader, field)
-    const fixed = { ...config, data: await fixedData(config.data, headers) }
-    const url = new URL(axios.getUri(config as never), globalThis.location?.href ?? 'http://localhost')
+    const url = new URL(axios.getUri(config as never), page.location?.href ?? 'http://localhost')
+    const asked = { method, url, keyHeader: key === undefined ? undefined : settings.keyHeader }
+    const route = { start: startOf(config, asked) }
     const cancelled = signalOfCaller(config)
     let last: Exchanged<Response> | undefined
     try {
       const { answer, report: of } = await runKeyed(settings, {
         ...{ key, method, origin: url.origin, sentSince: idempotency.sentSince, signal: cancelled.signal },
         setField: (name, value) => headers.set(name, value),
-        wasNeverSent: (error) => !afterRedirect.has(error as object) && platform.wasNeverSent(error),
         isFinal: isMisuse,
+        async prepare(ended) {
+          Object.assign(route.start.config, { data: await fixedData(config.data, headers, ended) })
+        },
         async send(signal) {
-          discard(last?.answer.raw.data)
-          last = await exchange(adapter, settings, { ...fixed, signal }, url, key !== undefined)
+          last = await exchange(adapter, route, signal)
           // Callers know the configuration that they gave, not that of an attempt.
           Object.assign(last.answer.raw, { config })
           return last.answer
         },
+        discard: ({ data }) => discard(data),
       })
       report(answer.raw, of)
       if (last?.refused !== undefined) throw Object.assign(last.refused as object, { config })
@@ -127,15 +133,18 @@ export function idempotentAdapter<Config extends AxiosConfig, Response extends A
   }
 }
 
-/** A stream that nobody will read holds its connection. */
+/** A stream that nobody will read holds its connection: those of Node, and those of the platform. */
 function discard(data: unknown): void {
-  ;(data as { destroy?: () => unknown } | undefined)?.destroy?.()
+  const stream = data as { destroy?(): unknown; cancel?(): Promise<unknown> } | null | undefined
+  stream?.destroy?.()
+  // It may have a reader.
+  stream?.cancel?.().catch(() => {})
 }
 
 /** What `transformRequest` made of the data, in a form that every attempt can send. */
-async function fixedData(data: unknown, headers: AxiosFields): Promise<unknown> {
+async function fixedData(data: unknown, headers: AxiosFields, ended: AbortSignal): Promise<unknown> {
   if (typeof data !== 'object' || data === null) return data
-  const { octets, contentType } = await wholeBody(data)
+  const { octets, contentType } = await wholeBody(data, ended)
   const type = contentType ?? (data instanceof Blob ? 'application/octet-stream' : undefined)
   // The field that axios wrote before knows no boundary.
   if (type !== undefined) headers.set('content-type', type)
@@ -167,6 +176,8 @@ function isMisuse(error: unknown): boolean {
 }
 
 const redirectsMax = 20
+/** Browsers follow by themselves, or say nothing of where to. */
+const showsRedirects = page.location === undefined
 
 interface Exchanged<Response> {
   readonly answer: Answer<Response>
@@ -174,68 +185,98 @@ interface Exchanged<Response> {
   readonly refused: unknown
 }
 
-/** The operation has answered; what failed came after it. */
-const afterRedirect = new WeakSet<object>()
+/** A request, and what is to be known of it. */
+interface Hop<Config> {
+  readonly config: Config
+  readonly asked: Asked
+  /** How many redirects are followed from here. */
+  readonly redirectsLeft: number
+  /** Whether the operation has answered before. */
+  readonly isElsewhere: boolean
+}
 
-/** One attempt. A key is for one origin, so its redirects are looked at here. */
+/** Only redirects that are followed here are seen. Those of reads are of no interest, unless a key must not follow. */
+function startOf<Config extends AxiosConfig>(given: Config, asked: Asked): Hop<Config> {
+  const isSeen = asked.keyHeader !== undefined || (showsRedirects && !isSafe(asked.method))
+  const { maxRedirects = redirectsMax } = given
+  return {
+    config: { ...given, cancelToken: undefined, ...(isSeen && { maxRedirects: 0 }) },
+    ...{ asked, redirectsLeft: isSeen ? maxRedirects : 0, isElsewhere: false },
+  }
+}
+
+/** One attempt. What has answered with a redirect is not sent again: the next attempt starts where that leads. */
 async function exchange<Config extends AxiosConfig, Response extends AxiosAnswer>(
   adapter: Adapter<Config, Response>,
-  settings: KeyedSettings<Response>,
-  config: Config,
-  url: URL,
-  hasKey: boolean,
+  route: { start: Hop<Config> },
+  signal: AbortSignal,
 ): Promise<Exchanged<Response>> {
-  const given = { ...config, cancelToken: undefined }
-  if (!hasKey) return read(await sendOnce(adapter, given))
-  const { maxRedirects = redirectsMax, method } = config
-  let onward: Config = { ...given, maxRedirects: 0 }
-  let address = url
-  for (let count = 0; ; count += 1) {
-    const sent = await sendOnce(adapter, onward)
-    const { status } = sent.response
-    const location = headerOf(sent.response, 'location')
-    const isRedirect = location !== undefined && [301, 302, 303, 307, 308].includes(status)
-    if (!isRedirect || count >= maxRedirects) return read(sent)
-    const next = new URL(location, address)
-    const isElsewhere = status === 303 || (status < 303 && method?.toUpperCase() === 'POST')
-    if (isElsewhere) {
-      discard(sent.response.data)
-      return read(await lookElsewhere(adapter, settings, given, next, next.origin !== url.origin))
-    }
-    // No key may follow it, so it is itself the answer.
-    if (next.origin !== url.origin) return read(sent)
-    discard(sent.response.data)
-    address = next
-    onward = { ...onward, url: next.href, baseURL: undefined, params: undefined }
-  }
-}
-
-/** The operation's answer is to look elsewhere, and looking takes no key. */
-async function lookElsewhere<Config extends AxiosConfig, Response extends AxiosAnswer>(
-  adapter: Adapter<Config, Response>,
-  { keyHeader }: KeyedSettings<Response>,
-  config: Config,
-  url: URL,
-  leaves: boolean,
-): Promise<SentOnce<Response>> {
-  const headers = (config.headers as AxiosFields).concat() as AxiosFields
-  for (const name of [keyHeader, ...fieldsOfBody, ...(leaves ? fieldsOfOrigin : [])]) headers.delete(name)
-  const address = { url: url.href, baseURL: undefined, params: undefined, ...(leaves && { auth: undefined }) }
+  let hop = route.start
+  let sent: SentOnce<Response> | undefined
   try {
-    return await sendOnce(adapter, { ...config, ...address, method: 'get', data: undefined, headers })
+    for (;;) {
+      sent = await sendOnce(adapter, { ...hop.config, signal })
+      const { response } = sent
+      const location = hop.redirectsLeft > 0 ? headerOf(response, 'location') : undefined
+      const redirect = redirectOf(hop.asked, response.status, location)
+      if (redirect === undefined) return await read(sent, hop.isElsewhere, signal)
+      discard(response.data)
+      hop = onward(hop, redirect)
+      if (hop.isElsewhere) route.start = hop
+    }
   } catch (error) {
-    afterRedirect.add(error as object)
-    throw error
+    discard(sent?.response.data)
+    throw hop.isElsewhere && !(error instanceof RedirectError) ? new RedirectError(error) : error
   }
 }
 
-const fieldsOfBody = ['content-type', 'content-length', 'content-encoding', 'content-language']
-const fieldsOfOrigin = ['authorization', 'proxy-authorization', 'cookie', 'host']
+function onward<Config extends AxiosConfig>(from: Hop<Config>, redirect: Redirect): Hop<Config> {
+  const { method, url, leaves, dropsBody, dropped } = redirect
+  const headers = (from.config.headers as AxiosFields).concat() as AxiosFields
+  const { sensitiveHeaders = [] } = from.config
+  for (const name of leaves ? [...dropped, ...sensitiveHeaders] : dropped) headers.delete(name)
+  return {
+    config: {
+      ...from.config,
+      ...{ method: method.toLowerCase(), headers, url: url.href, baseURL: undefined, params: undefined },
+      ...(dropsBody && { data: undefined }),
+      ...(leaves && { auth: undefined }),
+    },
+    asked: redirect,
+    redirectsLeft: from.redirectsLeft - 1,
+    isElsewhere: from.isElsewhere || redirect.isElsewhere,
+  }
+}
 
-function read<Response extends AxiosAnswer>({ response, refused }: SentOnce<Response>): Exchanged<Response> {
-  const { status, data } = response
-  const code = problemCode(status, headerOf(response, 'content-type'), textOf(data))
-  return { answer: { status, code, header: (name) => headerOf(response, name), raw: response }, refused }
+async function read<Response extends AxiosAnswer>(
+  { response, refused }: SentOnce<Response>,
+  isElsewhere: boolean,
+  signal: AbortSignal,
+): Promise<Exchanged<Response>> {
+  const { status } = response
+  const type = headerOf(response, 'content-type')
+  const problem = isProblem(status, type) ? await unlessAborted(signal, octetsOf(response)) : ''
+  const code = problemCode(status, type, problem)
+  const header = (name: string): string | undefined => headerOf(response, name)
+  return { answer: { status, code, isElsewhere, header, raw: response }, refused }
+}
+
+/** What the caller wants as a stream is read, and given on as another one. */
+async function octetsOf(response: AxiosAnswer): Promise<string | ArrayBuffer | Uint8Array> {
+  const { data } = response
+  if (typeof data === 'string') return data
+  if (isOneShot(data)) {
+    const { octets } = (await wholeBody(data)) as { octets: Uint8Array<ArrayBuffer> }
+    response.data = data instanceof ReadableStream ? new Response(octets).body : streamOf(octets)
+    return octets
+  }
+  if (data instanceof Blob) return await data.arrayBuffer()
+  return data instanceof ArrayBuffer || data instanceof Uint8Array ? data : ''
+}
+
+/** A stream of Node, which browsers have not. */
+function streamOf(octets: Uint8Array): unknown {
+  return globalThis.process.getBuiltinModule('node:stream').Readable.from([octets])
 }
 
 interface SentOnce<Response> {
@@ -275,9 +316,4 @@ async function sendOnce<Config extends AxiosConfig, Response extends AxiosAnswer
 function headerOf({ headers }: AxiosAnswer, name: string): string | undefined {
   const value = (headers as Partial<AxiosFields>).get?.(name)
   return typeof value === 'string' ? value : undefined
-}
-
-function textOf(data: unknown): string | Uint8Array | ArrayBuffer {
-  if (data instanceof ArrayBuffer || data instanceof Uint8Array) return data
-  return typeof data === 'string' ? data : ''
 }

@@ -34,7 +34,7 @@ export function circuitBreaker(options: CircuitBreakerOptions = {}): CircuitBrea
   if (!Number.isInteger(failuresMax) || failuresMax < 1) {
     throw new InvalidOptionError('failures', 'must be a whole number from 1', failuresMax)
   }
-  const coolDownMs = toMilliseconds('coolDown', coolDown, { min: 1 })
+  const coolDownMs = toMilliseconds('coolDown', coolDown, { min: '1ms' })
   const circuits = eachOrigin(() => ({ failures: 0, openUntil: 0 }))
   return {
     blockedMs(origin) {

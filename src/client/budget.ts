@@ -13,7 +13,7 @@ const tokensMax = 500
 
 /** First attempts earn parts of a retry, each retry and each hedge spends a whole one. */
 export interface RetryBudget {
-  earn(): void
+  earn(): unknown
   /** Whether there was one to spend. */
   spend(): boolean
 }
@@ -23,20 +23,15 @@ export function retryBudget({ ratio = 0.2, perSecond = 10 }: RetryBudgetOptions 
   if (!(ratio >= 0 && perSecond >= 0)) throw new InvalidOptionError('budget', 'must be of numbers from 0')
   let tokens = perSecond
   let filledAt = performance.now()
-  const fill = (earned: number): void => {
+  const change = (by: number): boolean => {
     const now = performance.now()
-    tokens = Math.min(tokensMax, tokens + earned + ((now - filledAt) * perSecond) / 1_000)
+    tokens = Math.min(tokensMax, tokens + ((now - filledAt) * perSecond) / 1_000)
     filledAt = now
+    const has = tokens + by >= 0
+    if (has) tokens += by
+    return has
   }
-  return {
-    earn: () => fill(ratio),
-    spend() {
-      fill(0)
-      const has = tokens >= 1
-      if (has) tokens -= 1
-      return has
-    },
-  }
+  return { earn: () => change(ratio), spend: () => change(-1) }
 }
 
 const originsMax = 256
@@ -48,7 +43,7 @@ export function eachOrigin<Value>(make: () => Value): (origin: string) => Value 
     let value = values.get(origin)
     if (value === undefined) {
       values.set(origin, (value = make()))
-      if (values.size > originsMax) values.delete(values.keys().next().value as string)
+      if (values.size > originsMax) values.delete([...values.keys()][0] as string)
     }
     return value
   }

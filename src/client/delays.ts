@@ -2,15 +2,15 @@
 import type { Answer } from './signals.ts'
 
 export interface Backoff {
-  /** Milliseconds. The first wait is a random part of it, each one after that of twice as much. */
-  readonly baseMs: number
+  /** The first wait is a random part of it, each one after that of twice as much. */
+  readonly backoffMs: number
   /** No wait is longer, unless a server asks for more. */
-  readonly capMs: number
+  readonly backoffMaxMs: number
 }
 
 /** Full jitter: a random part of the exponential delay, so that clients that failed together return apart. */
-export function backoffMs({ baseMs, capMs }: Backoff, retry: number, fraction: number): number {
-  return fraction * Math.min(capMs, baseMs * 2 ** (retry - 1))
+export function jitteredMs({ backoffMs, backoffMaxMs }: Backoff, retry: number, fraction: number): number {
+  return fraction * Math.min(backoffMaxMs, backoffMs * 2 ** (retry - 1))
 }
 
 /**
@@ -18,9 +18,11 @@ export function backoffMs({ baseMs, capMs }: Backoff, retry: number, fraction: n
  * A date is read against the answer's own `Date`, so that a wrong clock on this side changes nothing.
  */
 export function retryAfterMs({ header }: Answer<unknown>, nowMs: number): number {
-  const milliseconds = Number(header('retry-after-ms'))
-  if (milliseconds > 0) return milliseconds
   const value = header('retry-after') ?? ''
-  const wait = Number(value) * 1_000 || Date.parse(value) - (Date.parse(header('date') ?? '') || nowMs)
+  // A proxy may have doubled it: '120, 120'.
+  const wait =
+    Number(header('retry-after-ms')) ||
+    Number.parseFloat(value) * 1_000 ||
+    Date.parse(value) - (Date.parse(header('date') ?? '') || nowMs)
   return wait > 0 ? wait : 0
 }

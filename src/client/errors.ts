@@ -30,6 +30,8 @@ export type StopReason =
   | 'server'
   /** The server refuses the key. */
   | 'key'
+  /** `onRetry` threw; what it threw is the cause. */
+  | 'listener'
 
 /** What an error says of its call. */
 export interface StoppedCall {
@@ -102,7 +104,7 @@ export class NotAppliedError extends ClientError {
   override readonly name = 'NotAppliedError'
   readonly code = 'not-applied'
   constructor(call: StoppedCall) {
-    super('The operation did not take effect.', call)
+    super('The operation took no effect.', call)
   }
 }
 
@@ -111,6 +113,6 @@ export class KeyRefusedError extends ClientError {
   override readonly name = 'KeyRefusedError'
   readonly code = 'key-refused'
   constructor(call: StoppedCall) {
-    super(`The server refuses the idempotency key: ${call.serverCode}.`, call)
+    super(`The server refuses the key: ${call.serverCode}.`, call)
   }
 }

@@ -2,11 +2,10 @@
  * `fetch` for operations that must take effect once: a key for each logical call, the same octets in each attempt,
  * and an end that says what is known.
  */
-import { runCall } from './attempts.ts'
-import { exchange, type Platform, prepare, type Prepared } from './exchange.ts'
-import { keyField, newKey } from './key.ts'
+import { type CallReport, isSafe, runCall } from './attempts.ts'
+import { exchange, type FetchInput, type Platform, prepare, type Preparing } from './exchange.ts'
+import { keyField, newKey, writtenKey } from './key.ts'
 import { type IdempotentFetchOptions, readOptions, type ReadOptions } from './options.ts'
-import { isReplay } from './signals.ts'
 
 /** What a call says of itself besides what `fetch` takes. */
 export interface CallOptions {
@@ -22,18 +21,20 @@ export interface CallOptions {
 /** `false` sends the request once, as `fetch` itself does. */
 export type IdempotentInit = RequestInit & { readonly idempotency?: CallOptions | false }
 
-export type IdempotentFetch = (input: RequestInfo | URL, init?: IdempotentInit) => Promise<Response>
+export type IdempotentFetch = (input: FetchInput, init?: IdempotentInit) => Promise<Response>
 
-/** What is known of a call besides its answer. */
-export interface CallReport {
-  readonly key: string | undefined
-  /** The answer is a stored one: a snapshot of when the operation ended, not the state of now. */
-  readonly replayed: boolean
-  readonly attempts: number
+export type { CallReport } from './attempts.ts'
+
+/** In the global symbol registry, so that two copies of the package know each other's responses. */
+const reported = Symbol.for('retrysafe.call')
+
+/** On the response itself: a `WeakMap` of them costs a tenth of all that the client does. */
+type Reported = Response & { [reported]?: CallReport }
+
+/** Writes onto a response what is known of its call. */
+export function report(response: Response, of: CallReport): void {
+  ;(response as Reported)[reported] = of
 }
-
-/** Of the responses that were given out, copies included. */
-export const reports: WeakMap<Response, CallReport> = new WeakMap()
 
 /**
  * What is known of the call that a response came from; `undefined` for a response of another `fetch`.
@@ -43,11 +44,8 @@ export const reports: WeakMap<Response, CallReport> = new WeakMap()
  * if (callOf(response)?.replayed) refreshBalance()
  */
 export function callOf(response: Response): CallReport | undefined {
-  return reports.get(response)
+  return (response as Reported)[reported]
 }
-
-/** Methods that change nothing. */
-export const safeMethods: RegExp = /^(GET|HEAD|OPTIONS|TRACE|QUERY)$/
 
 /** Makes `createIdempotentFetch` of a platform. */
 export function idempotentFetch(platform: Platform, options: IdempotentFetchOptions): IdempotentFetch {
@@ -55,41 +53,34 @@ export function idempotentFetch(platform: Platform, options: IdempotentFetchOpti
   return async (input, { idempotency = {}, ...init } = {}) =>
     idempotency === false
       ? await settings.fetch(input as string, init)
-      : await send(settings, await prepare(input, init), idempotency)
+      : await send(settings, prepare(input, init), idempotency)
 }
 
 async function send(
   settings: ReadOptions,
-  request: Prepared,
+  request: Preparing,
   { key: given, sentSince }: CallOptions,
 ): Promise<Response> {
-  const { policy, keyHeader, methods, keyFormat } = settings
+  const { keyHeader, methods, keyFormat, refresh } = settings
   const { input, url, init } = request
   const { method, headers, signal } = init
   const written = headers.get(keyHeader)
-  const key = given ?? written?.replaceAll('"', '') ?? (methods.includes(method) ? newKey() : undefined)
+  let key = given ?? (written ? writtenKey(written) : undefined)
+  if (key === undefined && methods.includes(method)) key = newKey()
   // A field that the caller wrote is sent as it is.
-  if (key !== undefined && (given !== undefined || written === null))
-    headers.set(keyHeader, keyField(key, keyFormat))
-  const hasKey = key !== undefined
-  const isSafe = safeMethods.test(method)
-  const { answer, attempts } = await runCall<Response>(policy, {
-    ...{ key, signal, isSafe, origin: url.origin },
-    isRepeatable: hasKey || isSafe || /^(PUT|DELETE)$/.test(method),
-    createdAt: sentSince ?? Date.now(),
-    mayHaveBeenSent: sentSince !== undefined,
-    send: (attempt) => exchange(settings, request, attempt, hasKey, !isSafe),
+  if (key !== undefined && (given !== undefined || !written)) headers.set(keyHeader, keyField(key, keyFormat))
+  const ended = await runCall<Response>(settings, {
+    ...{ origin: url.origin, method, key, sentSince, signal, refresh, prepare: request.read },
+    send: (attempt) => exchange(settings, request, attempt, key !== undefined, !isSafe(method)),
     wasNeverSent(error) {
       // What `fetch` never takes is no failure of the service: this throws what is wrong with it.
       new Request(input, init as RequestInit)
       return settings.platform.wasNeverSent(error)
     },
-    async refresh({ raw }, attempt) {
-      const fields = await settings.refresh?.(raw, attempt)
-      for (const name in fields) headers.set(name, fields[name] as string)
-      return fields !== undefined
-    },
+    setField: (name, value) => headers.set(name, value),
+    discard: (raw) => raw.body?.cancel().catch(() => {}),
   })
-  reports.set(answer.raw, { key, attempts, replayed: isReplay(answer) })
-  return answer.raw
+  const { raw } = ended.answer
+  report(raw, ended.report)
+  return raw
 }

@@ -1,5 +1,5 @@
 /** Calls that are on their way: whoever means the same in this process joins, and each gets a response of its own. */
-import { reports } from './fetch.ts'
+import { callOf, report } from './fetch.ts'
 import { isSameRequest, type KeptCall, type KeyKeeper } from './keepers/keeper.ts'
 
 interface Flight {
@@ -85,7 +85,7 @@ function copyOf(response: Response): Response {
   const copy = response.clone()
   // The constructor cannot be told.
   Object.defineProperty(copy, 'url', { value: response.url })
-  const report = reports.get(response)
-  if (report !== undefined) reports.set(copy, report)
+  const known = callOf(response)
+  if (known !== undefined) report(copy, known)
   return copy
 }

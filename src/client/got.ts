@@ -5,9 +5,11 @@
  * A call of got is, seen from the loop:
  *   sent      got was told to go on; its next word ends the attempt
  *   asked     an attempt failed, and got waits for the loop's decision
+ *   behind    the loop has given an attempt up and gone on; got has yet to ask, as while a hook does not settle
  *   over      got's promise has settled, and no further attempt can be sent
  */
-import type { CallOptions, CallReport } from './fetch.ts'
+import { type CallReport, isSafe } from './attempts.ts'
+import type { CallOptions } from './fetch.ts'
 import {
   carriedCall,
   type KeyedOptions,
@@ -18,8 +20,10 @@ import {
   report,
   reported,
   runKeyed,
+  unlessAborted,
 } from './keyed-call.ts'
 import { platform } from './platform.ts'
+import { type Redirect, redirectOf } from './redirects.ts'
 import type { Answer } from './signals.ts'
 import { isOneShot, wholeBody } from './whole-body.ts'
 import { InvalidOptionError } from '../core/errors.ts'
@@ -37,6 +41,7 @@ interface GotOptions {
   signal?: AbortSignal | undefined
   timeout: { request?: number | undefined }
   retry: object
+  methodRewriting?: boolean
   followRedirect?: boolean | ((response: GotAnswer) => boolean) | undefined
 }
 
@@ -46,13 +51,14 @@ export interface GotAnswer {
   readonly headers: Fields
   readonly rawBody: Uint8Array
   readonly url: string
+  /** What was answered. */
+  readonly request: { readonly options: GotOptions }
 }
 
 interface GotError {
   readonly name: string
   /** What a timeout was for. */
   readonly event?: string
-  readonly request?: { readonly redirectUrls: readonly URL[] }
   readonly options: GotOptions
   readonly response?: GotAnswer
 }
@@ -124,20 +130,29 @@ export function idempotentGot(options: KeyedOptions<GotAnswer> = {}): GotExtensi
         return drive(settings, given, { key, sentSince: call.sentSince }, next)
       },
     ],
-    hooks: { beforeRedirect: [(onward, response) => keepToOrigin(settings.keyHeader, onward, response)] },
+    hooks: { beforeRedirect: [(onward, answer) => rewrite(settings.keyHeader, onward, answer)] },
   }
 }
 
 const originOf = (url: string | URL | undefined): string => new URL(url as URL).origin
 
-/** No key leaves its origin, and none is sent to where the answer of the operation is to be looked at. */
-function keepToOrigin(keyHeader: string, onward: GotOptions, { url }: GotAnswer): void {
-  if (onward.method === 'GET' || originOf(onward.url) !== originOf(url)) onward.headers[keyHeader] = undefined
+/** What follows an answer to a call with a key. */
+function redirectWithKey(
+  { request, statusCode, url, headers }: GotAnswer,
+  keyHeader: string,
+): Redirect | undefined {
+  const asked = { method: request.options.method, url: new URL(url), keyHeader }
+  return redirectOf(asked, statusCode, headers['location'] as string)
 }
 
-/** A redirect that keeps the method is followed within the origin; another one is itself the answer. */
-function mayFollow({ statusCode, url, headers: { location } }: GotAnswer): boolean {
-  return statusCode < 307 || new URL(String(location), url).origin === originOf(url)
+/** got has rules of its own for the method, and knows no key. */
+function rewrite(keyHeader: string, onward: GotOptions, answer: GotAnswer): void {
+  if (carriedCall(onward.context) === false || onward.headers[keyHeader] === undefined) return
+  const redirect = redirectWithKey(answer, keyHeader)
+  if (redirect === undefined) return
+  onward.method = redirect.method
+  if (redirect.dropsBody) onward.body = undefined
+  for (const name of redirect.dropped) onward.headers[name] = undefined
 }
 
 interface Driven {
@@ -151,30 +166,44 @@ async function drive(
   { key, sentSince }: Driven,
   next: (options: GotOptions) => unknown,
 ): Promise<unknown> {
-  await fixBody(given)
+  const { method, signal: callers } = given
+  const { timeoutMs } = settings
+  const origin = originOf(given.url)
+  const abandoned = new AbortController()
   let isOver = false
+  let isElsewhere = false
+  let isBehind = false
   /** Those that the next attempt is sent with: a redirect has options of its own. */
   let options = given
   let result: Promise<unknown> | undefined
   let attempt = Promise.withResolvers<Answer<GotAnswer>>()
   let decision: PromiseWithResolvers<number> | undefined
-  const { followRedirect } = given
-  if (key !== undefined && followRedirect !== false) {
-    given.followRedirect = (response) =>
-      mayFollow(response) && (typeof followRedirect !== 'function' || followRedirect(response))
-  }
-  const { timeoutMs, deadlineMs } = settings.policy
-  const { request: ownTimeoutMs = timeoutMs } = given.timeout
-  const deadline = performance.now() + deadlineMs
 
+  const decide = (waitMs: number): void => {
+    decision?.resolve(waitMs)
+    decision = undefined
+  }
+
+  if (key !== undefined || !isSafe(method)) {
+    watchRedirects(given, key === undefined ? undefined : settings.keyHeader, (status) => {
+      isElsewhere ||= status < 307
+    })
+  }
+  // got ends attempts by itself, and its error says what it waited for.
+  given.timeout = { ...given.timeout, request: Math.min(given.timeout.request ?? timeoutMs, timeoutMs) }
+  given.signal = callers === undefined ? abandoned.signal : AbortSignal.any([callers, abandoned.signal])
   given.retry = {
     enforceRetryRules: false,
     calculateDelay({ error, computedValue }: RetryState): Promise<number> | number {
       // A hook asks for it, as to take a new token.
       if (error.name === 'RetryError') return computedValue
       options = error.options
-      decision = Promise.withResolvers()
       const answer = answerOf(error)
+      if (answer === undefined && isBehind) {
+        isBehind = false
+        return goOnMs
+      }
+      decision = Promise.withResolvers()
       if (answer === undefined) attempt.reject(error)
       else attempt.resolve(answer)
       return decision.promise
@@ -182,18 +211,16 @@ async function drive(
   }
 
   const run = runKeyed(settings, {
-    ...{ key, sentSince, method: given.method, origin: new URL(given.url as URL).origin },
-    signal: given.signal,
+    ...{ key, sentSince, method, origin, signal: callers },
     isFinal: () => isOver,
-    wasNeverSent: (error) => wasNeverSent(error as GotError),
-    setField: (name, value) => {
-      options.headers[name.toLowerCase()] = value
+    wasNeverSent: (error) => !isElsewhere && wasNeverSent(error as GotError),
+    setField(name, value) {
+      // Credentials are for their origin.
+      if (originOf(options.url) === origin) options.headers[name.toLowerCase()] = value
     },
-    send() {
+    prepare: (ended) => fixBody(given, ended),
+    async send(signal) {
       attempt = Promise.withResolvers()
-      // got ends attempts by itself, and its error says what it waited for.
-      const leftMs = Math.max(1, Math.ceil(deadline - performance.now()))
-      options.timeout = { ...options.timeout, request: Math.min(ownTimeoutMs, timeoutMs, leftMs) }
       if (result === undefined) {
         result = next(given) as Promise<unknown>
         result.then(
@@ -203,32 +230,63 @@ async function drive(
             attempt.reject(error)
           },
         )
-      } else decision?.resolve(goOnMs)
-      return attempt.promise
+      } else {
+        isBehind = decision === undefined
+        decide(goOnMs)
+      }
+      // A hook of got may not settle, and no timer of got's runs meanwhile.
+      return { ...(await unlessAborted(signal, attempt.promise)), isElsewhere }
     },
   })
   try {
     const { answer, report: of } = await run
-    decision?.resolve(0)
+    decide(0)
     report(answer.raw, of)
     const value = await result
     if (typeof value === 'object' && value !== null) report(value, of)
     return value
   } catch (error) {
-    decision?.resolve(0)
+    if (decision === undefined) abandoned.abort()
+    else decide(0)
     // An abort is told by got, as ever.
-    if (given.signal?.aborted === true) await (result ?? next(given))
+    if (callers?.aborted === true) await (result ?? next(given))
     throw error
+  }
+}
+
+/** Follows where a key may, if there is one, and tells of each redirect that is followed. */
+function watchRedirects(
+  given: GotOptions,
+  keyHeader: string | undefined,
+  onFollow: (status: number) => void,
+): void {
+  const { followRedirect = true } = given
+  given.followRedirect = (answer) => {
+    const isWanted = typeof followRedirect === 'function' ? followRedirect(answer) : followRedirect
+    const follows = isWanted && (keyHeader === undefined || mayFollow(answer, keyHeader))
+    if (follows) onFollow(answer.statusCode)
+    return follows
+  }
+  // Its own rule would send a PATCH on as a GET.
+  if (keyHeader !== undefined) given.methodRewriting = false
+}
+
+function mayFollow(answer: GotAnswer, keyHeader: string): boolean {
+  try {
+    return redirectWithKey(answer, keyHeader) !== undefined
+  } catch {
+    // got says what is wrong with it.
+    return true
   }
 }
 
 /** 0 would end the call. */
 const goOnMs = 1
 
-async function fixBody(options: GotOptions): Promise<void> {
+async function fixBody(options: GotOptions, ended: AbortSignal): Promise<void> {
   const { body } = options
   if (typeof body !== 'object' || body === null) return
-  const { octets, contentType } = await wholeBody(body)
+  const { octets, contentType } = await wholeBody(body, ended)
   options.body = octets
   if (contentType !== undefined) options.headers['content-type'] ??= contentType
 }
@@ -254,10 +312,8 @@ function answerOfResult(value: unknown): Answer<GotAnswer> {
   return { status: statusCode, header, code, raw: value as GotAnswer }
 }
 
-/** After a redirect the operation has answered; what failed came after it. */
 function wasNeverSent(error: GotError): boolean {
-  const { name, event = '', request } = error
-  if ((request?.redirectUrls.length ?? 0) > 0) return false
+  const { name, event = '' } = error
   const isOfConnecting = name === 'TimeoutError' && /^(lookup|connect|secureConnect)$/.test(event)
   return isOfConnecting || platform.wasNeverSent(error)
 }

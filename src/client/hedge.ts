@@ -7,7 +7,7 @@ import { eachOrigin, sharedBudgets } from './budget.ts'
 import { retryAfterMs } from './delays.ts'
 import { type Answer, type Effect, signalOf } from './signals.ts'
 
-type Fetch = (input: RequestInfo, init: RequestInit) => Promise<Response>
+type Fetch = (input: string | Request, init: RequestInit) => Promise<Response>
 
 export interface HedgeOptions {
   /** How long the first request may take, or `'p95'`: as long as 95 of 100 answers of its origin took lately. */
@@ -44,7 +44,7 @@ const quietMs = 10_000
 export function hedgedFetch(options: HedgeOptions): Fetch {
   const { after, keyHeader = 'idempotency-key' } = options
   const send: Fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
-  const fixedMs = after === 'p95' ? undefined : toMilliseconds('after', after, { min: 1, max: 2 ** 31 - 1 })
+  const fixedMs = after === 'p95' ? undefined : toMilliseconds('after', after, { min: '1ms', max: '24d' })
   const origins = eachOrigin((): Origin => ({ latencies: [], quietUntil: 0 }))
   return async (input, init) => {
     const headers = new Headers(init.headers ?? (input as Request).headers)
@@ -84,7 +84,7 @@ type Outcome = { readonly response: Response; readonly effect: Effect } | { read
  */
 async function race(
   send: Fetch,
-  input: RequestInfo,
+  input: string | Request,
   init: RequestInit,
   afterMs: number | undefined,
   mayHedge: () => boolean,
@@ -126,12 +126,17 @@ async function race(
   const open = responses.find(({ effect }) => effect !== 'none')
   if (open === undefined && errors.length > 0)
     throw new AggregateError(errors, 'Neither request was answered.')
-  return (open ?? (responses[0] as { response: Response })).response
+  const taken = open ?? (responses[0] as (typeof responses)[number])
+  // A body that nobody reads holds its connection.
+  for (const { response } of responses) {
+    if (response !== taken.response) response.body?.cancel().catch(() => {})
+  }
+  return taken.response
 }
 
 async function answerOf(response: Response): Promise<Answer<Response>> {
   const { status, headers } = response
-  const isProblem = status >= 400 && headers.get('content-type')?.startsWith('application/problem+json')
+  const isProblem = status >= 400 && /^application\/problem\+json/i.test(headers.get('content-type') ?? '')
   const document = isProblem
     ? await response
         .clone()

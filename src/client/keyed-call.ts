@@ -1,12 +1,9 @@
 /** What the adapters of other libraries share: the key of a call, and its run through the one loop. */
-import { type Call, runCall } from './attempts.ts'
-import { type CallOptions, type CallReport, safeMethods } from './fetch.ts'
-import { keyField, newKey } from './key.ts'
+import { type Call, type CallReport, type Ended, type Refresh, runCall } from './attempts.ts'
+import type { CallOptions } from './fetch.ts'
+import { keyField, newKey, writtenKey } from './key.ts'
 import { type IdempotentFetchOptions, type ReadOptions, readOptions, type RetryOptions } from './options.ts'
 import { platform } from './platform.ts'
-import { type Answer, isReplay } from './signals.ts'
-
-type Fields = Readonly<Record<string, string>>
 
 /** Options of an adapter: those of `createIdempotentFetch`, for a library that sends by itself. */
 export interface KeyedOptions<Response>
@@ -16,16 +13,12 @@ export interface KeyedOptions<Response>
    * Asked once after a 401: fields to send instead, or nothing. The key and the octets stay. The signal is that of
    * an attempt.
    */
-  readonly refresh?: (
-    response: Response,
-    signal: AbortSignal,
-  ) => Promise<Fields | undefined> | Fields | undefined
+  readonly refresh?: Refresh<Response>
 }
 
 /** Options of an adapter, read once. */
-export interface KeyedSettings<Response>
-  extends Pick<ReadOptions, 'policy' | 'methods' | 'keyHeader' | 'keyFormat'> {
-  readonly refresh: KeyedOptions<Response>['refresh']
+export interface KeyedSettings<Response> extends Omit<ReadOptions, 'refresh'> {
+  readonly refresh: Refresh<Response> | undefined
 }
 
 /** @throws InvalidOptionError */
@@ -33,8 +26,8 @@ export function readKeyed<Response>({
   refresh,
   ...options
 }: KeyedOptions<Response>): KeyedSettings<Response> {
-  const { policy, methods, keyHeader, keyFormat } = readOptions(platform, options)
-  return { policy, methods, keyFormat, refresh, keyHeader: keyHeader.toLowerCase() }
+  const settings = readOptions(platform, options)
+  return { ...settings, refresh, keyHeader: settings.keyHeader.toLowerCase() }
 }
 
 /** The key of a call, and what is still to be written into its field. */
@@ -55,30 +48,19 @@ export function keyOf(
   written: string | undefined,
   given: string | undefined,
 ): CallKey {
-  if (given === undefined && written !== undefined) {
-    return { key: written.replaceAll('"', ''), field: undefined }
-  }
+  if (given === undefined && written) return { key: writtenKey(written), field: undefined }
   const key = given ?? (methods.includes(method) ? newKey() : undefined)
   return { key, field: key === undefined ? undefined : keyField(key, keyFormat) }
 }
 
 /** What an adapter says of a request. */
-export interface KeyedRequest<Response> extends Pick<Call<Response>, 'key' | 'signal' | 'send'> {
-  /** In upper case. */
-  readonly method: string
-  readonly origin: string
-  readonly sentSince: number | undefined
+export interface KeyedRequest<Response> extends Omit<Call<Response>, 'prepare' | 'refresh' | 'wasNeverSent'> {
+  /** As `Call.prepare`; the signal is aborted when the call has ended without an answer. */
+  readonly prepare: (ended: AbortSignal) => Promise<unknown>
   /** Default: as the platform tells. */
   readonly wasNeverSent?: Call<Response>['wasNeverSent']
   /** Whether an error ends the call, because every attempt would end in it. Default: none does. */
   readonly isFinal?: (error: unknown) => boolean
-  /** Writes a field that all attempts from now on send. */
-  setField(name: string, value: string): void
-}
-
-export interface EndedCall<Response> {
-  readonly answer: Answer<Response>
-  readonly report: CallReport
 }
 
 /**
@@ -87,36 +69,53 @@ export interface EndedCall<Response> {
  * @throws ClientError, the reason of the caller's signal, or an error that `isFinal`
  */
 export async function runKeyed<Response extends object>(
-  { policy, refresh }: KeyedSettings<Response>,
-  { method, sentSince, setField, wasNeverSent, isFinal, ...call }: KeyedRequest<Response>,
-): Promise<EndedCall<Response>> {
-  const isSafe = safeMethods.test(method)
-  const { answer, attempts } = await runCall<Response>(policy, {
-    ...call,
-    isSafe,
-    isRepeatable: call.key !== undefined || isSafe || method === 'PUT' || method === 'DELETE',
-    createdAt: sentSince ?? Date.now(),
-    mayHaveBeenSent: sentSince !== undefined,
-    wasNeverSent(error) {
-      if (isFinal?.(error) === true) throw error
-      return (wasNeverSent ?? platform.wasNeverSent)(error)
-    },
-    async refresh({ raw }, signal) {
-      const fields = await refresh?.(raw, signal)
-      for (const name in fields) setField(name, fields[name] as string)
-      return fields !== undefined
-    },
-  })
-  return { answer, report: { key: call.key, attempts, replayed: isReplay(answer) } }
+  settings: KeyedSettings<Response>,
+  { wasNeverSent = platform.wasNeverSent, isFinal, prepare, ...call }: KeyedRequest<Response>,
+): Promise<Ended<Response>> {
+  const ended = new AbortController()
+  try {
+    return await runCall<Response>(settings, {
+      ...call,
+      refresh: settings.refresh,
+      prepare: () => prepare(ended.signal),
+      wasNeverSent(error) {
+        if (isFinal?.(error) === true) throw error
+        return wasNeverSent(error)
+      },
+    })
+  } catch (error) {
+    ended.abort()
+    throw error
+  }
 }
 
-/** `code` of an answer that says it is a problem document (RFC 9457). */
+/** For work that does not look at the signal: rejects with its reason as soon as that is aborted. */
+export function unlessAborted<Result>(signal: AbortSignal, work: Promise<Result>): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason)
+    signal.addEventListener('abort', onAbort)
+    if (signal.aborted) onAbort()
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}
+
+/** Whether the field of an answer names a media type, which is the same in any case. */
+export function isOfType(contentType: string | null | undefined, type: string): boolean {
+  return contentType?.toLowerCase().startsWith(type) === true
+}
+
+/** Whether an answer says that it is a problem document (RFC 9457). */
+export function isProblem(status: number, contentType: string | null | undefined): boolean {
+  return status >= 400 && isOfType(contentType, 'application/problem+json')
+}
+
+/** `code` of an answer that says it is a problem document. */
 export function problemCode(
   status: number,
   contentType: string | null | undefined,
   body: string | ArrayBuffer | Uint8Array,
 ): string | undefined {
-  if (status < 400 || contentType?.startsWith('application/problem+json') !== true) return undefined
+  if (!isProblem(status, contentType)) return undefined
   try {
     const problem: unknown = JSON.parse(typeof body === 'string' ? body : new TextDecoder().decode(body))
     return (problem as { readonly code?: string } | null)?.code

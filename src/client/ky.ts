@@ -1,4 +1,5 @@
 /** ky: options under which its calls go through `createIdempotentFetch`. */
+import type { FetchInput } from './exchange.ts'
 import type { IdempotentInit } from './fetch.ts'
 import { createIdempotentFetch } from './index.ts'
 import { carriedCall, keyOf, readKeyed } from './keyed-call.ts'
@@ -13,7 +14,7 @@ export interface KyOptions {
   retry: number
   /** Of the whole call, if it is set again; the option `timeout` of `idempotentKy` is each attempt's. */
   timeout: false
-  fetch: (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
+  fetch: (input: FetchInput, init?: RequestInit) => Promise<Response>
   hooks: {
     beforeRequest: ((state: { readonly request: Request; readonly options: object }) => void)[]
   }

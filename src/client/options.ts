@@ -1,7 +1,7 @@
 /** Options of the client, read once. */
 import { type Duration, toMilliseconds } from '../core/duration.ts'
 import { wholeOption } from '../core/options.ts'
-import type { Policy, Retry } from './attempts.ts'
+import type { Policy, Refresh, Retry } from './attempts.ts'
 import type { CircuitBreaker } from './breaker.ts'
 import { eachOrigin, retryBudget, type RetryBudgetOptions, sharedBudgets } from './budget.ts'
 import type { Exchange, Platform } from './exchange.ts'
@@ -25,15 +25,13 @@ export interface RetryOptions {
   readonly budget?: RetryBudgetOptions
   /** A `circuitBreaker()`. Default: none. */
   readonly breaker?: CircuitBreaker
-  /** Told before each wait. */
+  /** Told before each wait. What it throws ends the call, and is the `cause` of the error. */
   readonly onRetry?: (retry: Retry) => void
 }
 
-type Fields = Readonly<Record<string, string>>
-
 export interface IdempotentFetchOptions extends RetryOptions {
   /** What sends the requests. Default: the global `fetch`, as it is at each call. */
-  readonly fetch?: (input: RequestInfo, init: RequestInit) => Promise<Response>
+  readonly fetch?: (input: string | Request, init: RequestInit) => Promise<Response>
   /** Methods that get a key. Default `['POST', 'PATCH']`. */
   readonly methods?: readonly string[]
   /** Name of the key's field. Default `'idempotency-key'`. */
@@ -44,50 +42,38 @@ export interface IdempotentFetchOptions extends RetryOptions {
    * Asked once after a 401: fields to send instead, or nothing. The key and the octets stay. The signal is that of
    * an attempt.
    */
-  readonly refresh?: (
-    response: Response,
-    signal: AbortSignal,
-  ) => Promise<Fields | undefined> | Fields | undefined
+  readonly refresh?: Refresh<Response>
 }
 
-export interface ReadOptions extends Exchange {
-  readonly policy: Policy
+export interface ReadOptions extends Exchange, Policy {
   readonly methods: readonly string[]
   readonly keyFormat: KeyFormat
   readonly refresh: IdempotentFetchOptions['refresh']
 }
 
-/** @throws InvalidOptionError */
-export function readPolicy(options: RetryOptions): Policy {
-  const { retries = 4, budget, breaker, onRetry } = options
-  wholeOption('retries', retries, 0, 100)
-  // Said now, not at the first call.
-  if (budget !== undefined) retryBudget(budget)
-  const duration = (name: keyof typeof durations): number =>
-    toMilliseconds(name, options[name] ?? durations[name], { min: 1, max: timerMsMax })
-  return {
-    ...{ retries, breaker, onRetry },
-    backoff: { baseMs: duration('backoff'), capMs: duration('backoffMax') },
-    timeoutMs: duration('timeout'),
-    deadlineMs: duration('deadline'),
-    horizonMs: toMilliseconds('lifetime', options.lifetime ?? '24h', { min: 1 }) / 2,
-    budgetOf: budget === undefined ? sharedBudgets : eachOrigin(() => retryBudget(budget)),
-  }
-}
-
 const durations = { backoff: 100, backoffMax: '20s', timeout: '30s', deadline: '2m' } as const
 
-/** Longer timers fire at once. */
-const timerMsMax = 2 ** 31 - 1
+type DurationName = keyof typeof durations
 
 /** @throws InvalidOptionError */
 export function readOptions(platform: Platform, options: IdempotentFetchOptions): ReadOptions {
   const { methods = ['POST', 'PATCH'], keyHeader = 'idempotency-key', keyFormat = 'quoted' } = options
   const { refresh, fetch = (input, init) => globalThis.fetch(input, init) } = options
+  const { retries = 4, lifetime = '24h', budget, breaker, onRetry } = options
+  wholeOption('retries', retries, 0, 100)
+  // Said now, not at the first call.
+  if (budget) retryBudget(budget)
+  const times = {} as Record<`${DurationName}Ms`, number>
+  for (const name in durations) {
+    const value = options[name as DurationName] ?? durations[name as DurationName]
+    // Longer timers fire at once.
+    times[`${name as DurationName}Ms`] = toMilliseconds(name, value, { min: '1ms', max: '24d' })
+  }
   return {
-    platform,
-    policy: readPolicy(options),
-    ...{ fetch, keyHeader, keyFormat, refresh },
+    ...{ platform, fetch, keyHeader, keyFormat, refresh, retries, breaker, onRetry },
+    ...times,
     methods: methods.map((method) => method.toUpperCase()),
+    horizonMs: toMilliseconds('lifetime', lifetime, { min: '1ms' }) / 2,
+    budgetOf: budget ? eachOrigin(() => retryBudget(budget)) : sharedBudgets,
   }
 }

@@ -1,10 +1,16 @@
 /** Node, Deno, Bun and Workers: redirects are seen, and Node says why nothing was sent. */
-import type { Platform, Prepared, Send } from './exchange.ts'
-import { isNode, WholeResponse } from './whole-node.ts'
+import { page, type Platform, type Prepared, type Send } from './exchange.ts'
+import { platform as browser } from './platform-browser.ts'
+import { RedirectError, redirectOf } from './redirects.ts'
+import { isNode, whole } from './whole-node.ts'
 
-const whole = (read: Response, octets: ArrayBuffer): Response => new WholeResponse(read, octets)
+/** Bundlers that do not know of the export for browsers bring this one there, where redirects are hidden. */
+const isPage = page.location !== undefined
 
-export const platform: Platform = { wasNeverSent, follow, ...(isNode && { whole }) }
+export const platform: Platform = {
+  ...{ wasNeverSent, whole: isNode ? whole : browser.whole },
+  ...(!isPage && { follow }),
+}
 
 /** What the system was asked to do when it failed. */
 const neverSentCalls = /^(connect|getaddrinfo)$/
@@ -29,48 +35,43 @@ export function wasNeverSent(error: unknown, depth = 0): boolean {
   )
 }
 
-/** The operation has answered with a redirect; what failed came after it. */
-class RedirectError extends Error {
-  override readonly name = 'RedirectError'
-}
-
 /** As many as `fetch` follows. */
 const redirectsMax = 20
 
-/** As `fetch` does, within the origin. */
-async function follow(first: Response, sent: Prepared, keyHeader: string, send: Send): Promise<Response> {
+async function follow(
+  first: Response,
+  sent: Prepared,
+  keyHeader: string | undefined,
+  send: Send,
+): Promise<Response> {
   let response = first
   let request = sent
+  let hasAnswered = false
+  let field = keyHeader
   for (let count = 0; count < redirectsMax; count += 1) {
-    const { status, headers } = response
-    const { method } = request.init
-    const location = headers.get('location')
-    if (location === null || ![301, 302, 303, 307, 308].includes(status)) return response
-    const url = new URL(location, request.url)
-    const isSafe = method === 'GET' || method === 'HEAD'
-    const changesMethod = !isSafe && (status === 303 || (status < 303 && method === 'POST'))
-    if (!changesMethod && url.origin !== request.url.origin) return response
+    const { url, init } = request
+    const asked = { method: init.method, url, keyHeader: field }
+    const redirect = redirectOf(asked, response.status, response.headers.get('location'))
+    if (redirect === undefined) break
     // Frees the connection.
     await response.body?.cancel()
-    if (changesMethod) return await lookElsewhere(request, url, keyHeader, send)
+    const headers = new Headers(init.headers)
+    for (const name of redirect.dropped) headers.delete(name)
+    field = redirect.keyHeader
+    hasAnswered ||= redirect.isElsewhere
     // Not the `Request` of the caller, which has its address in it.
-    request = { ...request, input: url.href, url }
-    response = await send(request, 'manual')
+    request = {
+      ...{ input: redirect.url.href, url: redirect.url },
+      init: {
+        ...{ ...init, headers, method: redirect.method },
+        body: redirect.dropsBody ? undefined : init.body,
+      },
+    }
+    try {
+      response = await send(request, 'manual')
+    } catch (cause) {
+      throw hasAnswered ? new RedirectError(cause) : cause
+    }
   }
-  return response
-}
-
-/** The operation's answer is to look elsewhere, and looking takes no key. */
-async function lookElsewhere(request: Prepared, url: URL, keyHeader: string, send: Send): Promise<Response> {
-  const headers = new Headers(request.init.headers)
-  const ofTheBody = ['content-type', 'content-length', 'content-encoding', 'content-language']
-  const ofTheOrigin = ['authorization', 'proxy-authorization', 'cookie', 'host']
-  const leaves = url.origin !== request.url.origin
-  for (const name of [keyHeader, ...ofTheBody, ...(leaves ? ofTheOrigin : [])]) headers.delete(name)
-  const init = { ...request.init, method: 'GET', headers, body: undefined }
-  try {
-    return await send({ input: url.href, url, init }, 'follow')
-  } catch (cause) {
-    throw new RedirectError('The operation answered with a redirect that could not be followed.', { cause })
-  }
+  return hasAnswered ? Object.defineProperty(response, 'redirected', { value: true }) : response
 }

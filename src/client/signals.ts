@@ -8,6 +8,8 @@ export interface Answer<Raw> {
   header(name: string): string | null | undefined
   /** `code` of a problem document, where the answer is one. */
   readonly code?: string | undefined
+  /** Whether the operation answered with a redirect, and this is the answer of what that named. */
+  readonly isElsewhere?: boolean
   /** What the caller gets. */
   readonly raw: Raw
 }
@@ -29,8 +31,25 @@ const signal = (effect: Effect, next: Signal['next']): Signal => ({ effect, next
 
 const answered = signal('told', 'stop')
 const turnedAway = signal('none', 'retry')
+/** Neither the one who is sent on nor the one who may not ask is told what an earlier attempt did. */
+const passedOver = signal('none', 'stop')
 const unclear = signal('unknown', 'retry')
 const lost = signal('unknown', 'stop')
+
+/** What stands here means that; else a failure of the server is unclear, and all the rest the operation's answer. */
+const byStatus: Readonly<Record<number, Signal>> = {
+  0: lost,
+  307: passedOver,
+  308: passedOver,
+  401: signal('none', 'refresh'),
+  403: passedOver,
+  408: unclear,
+  421: turnedAway,
+  425: turnedAway,
+  429: turnedAway,
+  501: answered,
+  505: answered,
+}
 
 /**
  * Reads an answer. Servers know best whether another attempt may succeed: Stripe, Stainless and Adyen say so. A
@@ -39,12 +58,14 @@ const lost = signal('unknown', 'stop')
  * @param isRepeatable whether the call may be sent twice; else a conflict is about no earlier attempt. Default true
  */
 export function signalOf(answer: Answer<unknown>, isRepeatable = true): Signal {
-  const { status, header } = answer
+  const { status, header, isElsewhere } = answer
   if ((status > 0 && status < 307) || isReplay(answer)) return answered
-  const { effect, next } = byStatus(answer, isRepeatable)
+  const { effect, next } = withoutHint(answer, isRepeatable)
+  // Who was asked second says nothing of what the first one did.
+  if (isElsewhere && effect === 'none') return next === 'retry' && isRepeatable ? unclear : lost
   const hint = header('stripe-should-retry') ?? header('x-should-retry') ?? header('transient-error')
-  if (hint === 'true' && next === 'stop') return signal(effect, 'retry')
-  return signal(effect, hint === 'false' && next === 'retry' ? 'stop' : next)
+  const isWanted = { true: next === 'stop', false: next === 'retry' }[hint as string]
+  return isWanted ? signal(effect, next === 'stop' ? 'retry' : 'stop') : { effect, next }
 }
 
 /** Whether the answer is a stored one. */
@@ -52,20 +73,16 @@ export function isReplay({ header }: Answer<unknown>): boolean {
   return header('idempotent-replayed') === 'true'
 }
 
-function byStatus({ status, code = '', header }: Answer<unknown>, isRepeatable: boolean): Signal {
-  if (status === 0) return lost
-  if (status === 401) return signal('none', 'refresh')
-  // Neither the one who is sent on nor the one who may not ask is told what an earlier attempt did.
-  if ([307, 308, 403].includes(status)) return signal('none', 'stop')
-  if (code === 'store-unavailable' || [421, 425, 429].includes(status)) return turnedAway
-  if (status < 500) {
-    if (/^(outcome-unknown|key-expired)$/.test(code)) return lost
-    if (/^key-(missing|malformed|reused)$/.test(code)) return signal('none', 'refuse')
-  }
-  if (status === 409) {
-    return isRepeatable && (code === 'in-progress' || header('retry-after')) ? unclear : answered
-  }
-  return status === 408 || (status >= 500 && status !== 501 && status !== 505) ? unclear : answered
+/** Codes are those of the problem documents of this project's servers. */
+function withoutHint({ status, code = '', header }: Answer<unknown>, isRepeatable: boolean): Signal {
+  if (/^(store-unavailable|not-applied)$/.test(code)) return turnedAway
+  const known = byStatus[status]
+  if (known) return known
+  if (status >= 500) return unclear
+  if (/^(outcome-unknown|key-expired)$/.test(code)) return lost
+  if (/^key-(missing|malformed|reused)$/.test(code)) return signal('none', 'refuse')
+  const isOpen = status === 409 && isRepeatable && (code === 'in-progress' || header('retry-after'))
+  return isOpen ? unclear : answered
 }
 
 /** Reads an attempt that got no answer. */

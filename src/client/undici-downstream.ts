@@ -103,6 +103,8 @@ export class Downstream implements Controller {
     statusMessage: string | undefined,
   ): void {
     this.#streaming = controller
+    // It may have been asked to before there was a connection.
+    if (this.#isPaused) controller.pause()
     this.rawHeaders = controller.rawHeaders
     this.#tell(() => this.#handler.onResponseStarted?.())
     this.#tell(() => this.#handler.onResponseStart?.(this, statusCode, headers, statusMessage))
@@ -123,7 +125,11 @@ export class Downstream implements Controller {
   fail(error: Error): void {
     if (this.#isEnded) return
     this.#isEnded = true
-    this.#handler.onResponseError?.(this, this.reason ?? error)
+    try {
+      this.#handler.onResponseError?.(this, this.reason ?? error)
+    } catch {
+      // It was the last that could be told of an error.
+    }
   }
 
   /** Gives a whole answer on. */

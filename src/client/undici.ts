@@ -8,9 +8,10 @@
  *   streaming   an answer that nobody would ask for again passes through as it comes
  *   ended       the handler has been told of the end, once
  */
-import { type CallOptions, type CallReport, safeMethods } from './fetch.ts'
+import { type CallReport, isSafe } from './attempts.ts'
 import {
   carriedCall,
+  isOfType,
   type KeyedOptions,
   type KeyedSettings,
   keyOf,
@@ -21,7 +22,7 @@ import {
   runKeyed,
 } from './keyed-call.ts'
 import { platform } from './platform.ts'
-import { type Answer, signalOf } from './signals.ts'
+import { type Answer, isReplay, signalOf } from './signals.ts'
 import {
   type Controller,
   Downstream,
@@ -29,6 +30,7 @@ import {
   type Handler,
   type UndiciAnswer,
 } from './undici-downstream.ts'
+import type { CallOptions } from './fetch.ts'
 import { bodyOctetsMax, isOneShot, wholeBody } from './whole-body.ts'
 
 export { idempotency } from './keyed-call.ts'
@@ -58,8 +60,9 @@ export function callOf({ headers }: { readonly headers: object }): CallReport | 
 
 /**
  * An interceptor for `dispatcher.compose()` that makes requests safe to retry. Bodies are read to their end before the
- * first attempt, answers before any of it is given on; those to GET and its like pass through as they come. Do not compose it with undici's `retry`: two loops multiply. `redirect` goes after it in `compose()`, so
- * that it is outside and no key follows a redirect.
+ * first attempt, answers before any of it is given on; those to GET and its like pass through as they come. Do not
+ * compose it with undici's `retry`: two loops multiply. `redirect` goes after it in `compose()`, so that it is outside
+ * and no key follows a redirect.
  *
  * @throws InvalidOptionError for an option or a key that breaks a rule
  * @throws UnknownOutcomeError, NotAppliedError, KeyRefusedError (from the calls)
@@ -139,24 +142,32 @@ class Exchange {
     const { method, origin = 'http://localhost' } = this.#given
     const unsent = new WeakSet<object>()
     downstream.start()
+    let attempts = 0
+    let body: unknown
     try {
-      const body = await unlessAborted(downstream.signal, this.#body())
       const { answer, report: of } = await runKeyed(this.#settings, {
         ...{ key, sentSince, method, origin: new URL(origin).origin, signal: downstream.signal },
         wasNeverSent: (error) => unsent.has(error as object) || platform.wasNeverSent(error),
         isFinal: isMisuse,
         setField: (name, value) => this.#setField(name, value),
-        send: (signal) => this.#send(body, signal, unsent),
+        prepare: async (ended) => {
+          body = await this.#body(ended)
+        },
+        send: (signal) => {
+          attempts += 1
+          return this.#send(body, signal, unsent, { key, attempts })
+        },
       })
+      if (streamed.has(answer.raw)) return
       report(answer.raw.headers, of)
-      if (!streamed.has(answer.raw)) await downstream.answer(answer.raw)
+      await downstream.answer(answer.raw)
     } catch (error) {
       downstream.fail(error as Error)
     }
   }
 
-  async #body(): Promise<unknown> {
-    const { octets, contentType } = await wholeBody(this.#given.body)
+  async #body(ended: AbortSignal): Promise<unknown> {
+    const { octets, contentType } = await wholeBody(this.#given.body, ended)
     const isNamed = this.#headers.some(([name]) => name.toLowerCase() === 'content-type')
     if (contentType !== undefined && !isNamed) this.#headers.push(['content-type', contentType])
     return octets ?? null
@@ -167,9 +178,14 @@ class Exchange {
     this.#headers.splice(at < 0 ? this.#headers.length : at, at < 0 ? 0 : 1, [name, value])
   }
 
-  async #send(body: unknown, signal: AbortSignal, unsent: WeakSet<object>): Promise<Answer<UndiciAnswer>> {
+  async #send(
+    body: unknown,
+    signal: AbortSignal,
+    unsent: WeakSet<object>,
+    soFar: SoFar,
+  ): Promise<Answer<UndiciAnswer>> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer<UndiciAnswer>>()
-    const attempt = new Attempt(this.#downstream, !safeMethods.test(this.#given.method), { resolve, reject })
+    const attempt = new Attempt(this.#downstream, !isSafe(this.#given.method), soFar, { resolve, reject })
     const onAbort = (): void => attempt.abort(signal.reason as Error)
     signal.addEventListener('abort', onAbort)
     try {
@@ -186,24 +202,14 @@ class Exchange {
   }
 }
 
-/** A body may come from a stream that nobody ends. */
-async function unlessAborted<Value>(signal: AbortSignal, value: Promise<Value>): Promise<Value> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const onAbort = (): void => reject(signal.reason)
-  signal.addEventListener('abort', onAbort)
-  if (signal.aborted) onAbort()
-  try {
-    return await Promise.race([value, aborted])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-  }
-}
-
 /** What undici does not take as a request: nothing was sent, nothing ever will be. */
 function isMisuse(error: unknown): boolean {
   const { code } = error as { readonly code?: string }
   return code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED'
 }
+
+/** What is known of a call while an answer to it comes in. */
+type SoFar = Omit<CallReport, 'replayed'>
 
 /** Answers that have passed through. */
 const streamed = new WeakSet<UndiciAnswer>()
@@ -213,6 +219,7 @@ class Attempt implements Handler {
   readonly #downstream: Downstream
   /** Whether an answer that breaks off is none. */
   readonly #isWhole: boolean
+  readonly #soFar: SoFar
   readonly #end: Pick<PromiseWithResolvers<Answer<UndiciAnswer>>, 'resolve' | 'reject'>
   #controller: Controller | undefined
   #aborted: Error | undefined
@@ -223,10 +230,12 @@ class Attempt implements Handler {
   constructor(
     downstream: Downstream,
     isWhole: boolean,
+    soFar: SoFar,
     end: Pick<PromiseWithResolvers<Answer<UndiciAnswer>>, 'resolve' | 'reject'>,
   ) {
     this.#downstream = downstream
     this.#isWhole = isWhole
+    this.#soFar = soFar
     this.#end = end
   }
 
@@ -261,12 +270,14 @@ class Attempt implements Handler {
     }
     this.#answer = { statusCode, statusMessage, headers, rawHeaders: controller.rawHeaders }
     const answer = this.#read(this.#answer, {}, null)
-    const hasEnd = !String(headers['content-type']).startsWith('text/event-stream')
+    const hasEnd = !isOfType(answer.header('content-type'), 'text/event-stream')
     const { effect, next } = signalOf(answer)
     if ((this.#isWhole && hasEnd) || effect !== 'told' || next !== 'stop') return
     this.#isStreaming = true
     streamed.add(answer.raw)
     this.#end.resolve(answer)
+    // The one that asked may want to know before the loop has ended.
+    report(headers, { ...this.#soFar, replayed: isReplay(answer) })
     this.#downstream.stream(controller, statusCode, headers, statusMessage)
   }
 

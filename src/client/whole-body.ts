@@ -18,28 +18,34 @@ interface EventedStream {
   on(event: string, listener: (value: never) => void): unknown
   pipe: unknown
   resume?(): unknown
+  destroy?(): unknown
 }
 
 type Chunks = AsyncIterable<unknown> | Iterable<unknown>
 
 /** Whether a body can be read only once. */
 export function isOneShot(body: unknown): boolean {
-  return isEvented(body) || (isChunks(body) && !isForm(body) && !(body instanceof URLSearchParams))
+  if (isEvented(body) || body instanceof ReadableStream) return true
+  return isChunks(body) && !isForm(body) && !(body instanceof URLSearchParams)
 }
 
 /**
  * Reads a body to its end. What a library turns into octets by itself, such as a plain object, is not for here.
  *
+ * @param ended lets go of a stream that is still read when it is aborted, as nobody wants its octets any more
  * @throws InvalidOptionError where it has more than `bodyOctetsMax` octets, or is nothing that is known
  */
-export async function wholeBody(body: unknown): Promise<WholeBody> {
+export async function wholeBody(body: unknown, ended?: AbortSignal): Promise<WholeBody> {
   if (body === undefined || body === null) return { octets: undefined, contentType: undefined }
   if (typeof body === 'string') return { octets: body, contentType: undefined }
   if (body instanceof ArrayBuffer) return { octets: new Uint8Array(body.slice()), contentType: undefined }
   if (ArrayBuffer.isView(body)) return { octets: octetsOf(body).slice(), contentType: undefined }
   if (isForm(body)) return await read(nativeForm(body))
   if (body instanceof Blob || body instanceof URLSearchParams) return await read(body)
-  if (body instanceof ReadableStream) return { octets: await joined(chunksOf(body)), contentType: undefined }
+  if (body instanceof ReadableStream) {
+    return { octets: await joined(chunksOf(body, ended)), contentType: undefined }
+  }
+  if (isEvented(body)) ended?.addEventListener('abort', () => body.destroy?.())
   // npm's `form-data` knows its boundary; its stream is of the old kind.
   if (isEvented(body) && !isChunks(body)) {
     const headers = (body as { getHeaders?: () => Record<string, string> }).getHeaders?.()
@@ -86,8 +92,9 @@ function isEvented(body: unknown): body is EventedStream {
 }
 
 /** Not every browser can iterate over a stream. */
-async function* chunksOf(stream: ReadableStream): AsyncIterable<unknown> {
+async function* chunksOf(stream: ReadableStream, ended?: AbortSignal): AsyncIterable<unknown> {
   const reader = stream.getReader()
+  ended?.addEventListener('abort', () => void reader.cancel().catch(() => {}))
   try {
     for (;;) {
       const { done, value } = await reader.read()

@@ -9,15 +9,13 @@ import { InvalidOptionError } from './errors.ts'
  */
 export type Duration = number | `${number}ms` | `${number}s` | `${number}m` | `${number}h` | `${number}d`
 
-/** Both ends count, in milliseconds. */
+/** Both ends count, and are told as they are written here. */
 export interface DurationBounds {
-  readonly min?: number
-  readonly max?: number
+  readonly min?: Exclude<Duration, number>
+  readonly max?: Exclude<Duration, number>
 }
 
-/** Longest first, so that a message names the largest that fits. */
 const unitMs = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 } as const
-const defaultMaxMs = 366 * unitMs.d
 const amountAndUnit = /^(\d{1,15}(?:\.\d{1,15})?)(ms|s|m|h|d)$/
 
 /**
@@ -27,13 +25,13 @@ const amountAndUnit = /^(\d{1,15}(?:\.\d{1,15})?)(ms|s|m|h|d)$/
  * @param bounds default 0 to 366 days
  * @throws InvalidOptionError naming option, rule and value
  * @example
- * toMilliseconds('lease', '30s', { min: 1_000 }) // 30000
+ * toMilliseconds('lease', '30s', { min: '1s' }) // 30000
  */
 export function toMilliseconds(option: string, value: Duration, bounds: DurationBounds = {}): number {
-  const { min = 0, max = defaultMaxMs } = bounds
+  const { min = '0ms', max = '366d' } = bounds
   const milliseconds = typeof value === 'string' ? readText(value) : value
-  if (!Number.isInteger(milliseconds) || milliseconds < min || milliseconds > max) {
-    const rule = `must be a duration such as '30s' or whole milliseconds, from ${describe(min)} to ${describe(max)}`
+  if (!Number.isInteger(milliseconds) || milliseconds < readText(min) || milliseconds > readText(max)) {
+    const rule = `must be a duration such as '30s' or whole milliseconds, from ${min} to ${max}`
     throw new InvalidOptionError(option, rule, value)
   }
   // No -0.
@@ -44,10 +42,4 @@ function readText(text: string): number {
   const [, amount, unit] = amountAndUnit.exec(text) ?? []
   // '1.001s' is 1001 ms, though 1.001 * 1000 is a little less.
   return Number((Number(amount) * unitMs[unit as keyof typeof unitMs]).toFixed(6))
-}
-
-function describe(milliseconds: number): string {
-  const entries = Object.entries(unitMs)
-  const [unit, length] = entries.find(([, each]) => milliseconds % each === 0) as (typeof entries)[number]
-  return `${milliseconds / length}${unit}`
 }

@@ -218,7 +218,7 @@ export function createIdempotency<Tx>(
   const principalTags = new Map<string, string>()
   const { sweep = store.capabilities.expiresByItself === true ? false : '1m' } = options
   const sweeper =
-    sweep === false ? undefined : startSweeper(store, runtime, toMilliseconds('sweep', sweep, { min: 1_000 }))
+    sweep === false ? undefined : startSweeper(store, runtime, toMilliseconds('sweep', sweep, { min: '1s' }))
   let closing: Promise<void> | undefined
 
   function callOf(

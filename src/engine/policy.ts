@@ -1,5 +1,5 @@
 /** The durations and choices of one operation, checked once, at construction. */
-import { type Duration, toMilliseconds } from '../core/duration.ts'
+import { type Duration, type DurationBounds, toMilliseconds } from '../core/duration.ts'
 import { InvalidOptionError } from '../core/errors.ts'
 import type { OnUnknown } from '../core/transitions.ts'
 
@@ -51,9 +51,8 @@ export const defaultPolicy: Policy = {
   onUnknown: 'hold',
 }
 
-const leaseMsMin = 100
-const leaseMsMax = 24 * 3_600_000
-const waitMsMax = 10 * 60_000
+const leaseBounds = { min: '100ms', max: '24h' } as const
+const waitBounds = { max: '10m' } as const
 
 /**
  * Checks options and fills the rest from `base`.
@@ -61,16 +60,12 @@ const waitMsMax = 10 * 60_000
  * @throws InvalidOptionError naming option, rule and value
  */
 export function resolvePolicy(options: PolicyOptions, base: Policy = defaultPolicy): Policy {
-  const pick = (
-    name: keyof PolicyOptions & string,
-    fallback: number,
-    bounds?: { min?: number; max?: number },
-  ) => {
+  const pick = (name: keyof PolicyOptions & string, fallback: number, bounds?: DurationBounds) => {
     const value = options[name] as Duration | undefined
     return value === undefined ? fallback : toMilliseconds(name, value, bounds)
   }
-  const retentionMs = pick('retention', base.retentionMs, { min: 1 })
-  const leaseMs = pick('lease', base.leaseMs, { min: leaseMsMin, max: leaseMsMax })
+  const retentionMs = pick('retention', base.retentionMs, { min: '1ms' })
+  const leaseMs = pick('lease', base.leaseMs, leaseBounds)
   if (options.retention !== undefined && options.lease !== undefined && leaseMs >= retentionMs) {
     throw new InvalidOptionError('lease', 'must be shorter than retention', options.lease)
   }
@@ -81,13 +76,13 @@ export function resolvePolicy(options: PolicyOptions, base: Policy = defaultPoli
   return {
     retentionMs,
     leaseMs,
-    timeoutMs: pick('timeout', base.timeoutMs, { min: 1 }),
+    timeoutMs: pick('timeout', base.timeoutMs, { min: '1ms' }),
     tombstoneMs: pick('tombstone', base.tombstoneMs),
     releaseMarkerMs: pick(
       'releaseMarker',
       options.retention === undefined ? base.releaseMarkerMs : retentionMs,
     ),
-    waitMs: pick('wait', base.waitMs, { max: waitMsMax }),
+    waitMs: pick('wait', base.waitMs, waitBounds),
     onUnknown,
   }
 }

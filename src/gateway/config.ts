@@ -1,6 +1,6 @@
 /** What a gateway is told to do: read from YAML, checked whole, complained of by line. */
 import { InvalidOptionError } from '../core/errors.ts'
-import { type Duration, toMilliseconds } from '../core/duration.ts'
+import { type Duration, type DurationBounds, toMilliseconds } from '../core/duration.ts'
 import { defaultPolicy, type Policy, resolvePolicy } from '../engine/policy.ts'
 import {
   defaultGuardOptions,
@@ -68,7 +68,7 @@ const configBytesMax = mebibyte
 const routesMax = 1_000
 
 const upstreamTimeoutMsDefault = 60_000
-const upstreamTimeoutMsMax = 24 * 3_600_000
+const upstreamTimeoutBounds = { min: '1ms', max: '24h' } as const
 
 export const defaultRouteOptions: RouteOptions = {
   guard: defaultGuardOptions,
@@ -172,7 +172,7 @@ class ConfigReader {
       cors: this.#cors(top.get('cors')),
       defaults,
       routes: this.#routes(top.get('routes'), written),
-      drainTimeoutMs: this.#duration(top.get('drainTimeout'), { max: 3_600_000 }) ?? defaultDrainTimeoutMs,
+      drainTimeoutMs: this.#duration(top.get('drainTimeout'), { max: '1h' }) ?? defaultDrainTimeoutMs,
     }
   }
 
@@ -237,8 +237,7 @@ class ConfigReader {
     }
     const wait = this.#parsed(members.get('inFlight'), parseInFlight)
     if (wait !== undefined) written.wait = wait
-    const bounds = { min: 1, max: upstreamTimeoutMsMax }
-    const upstreamTimeoutMs = this.#duration(members.get('upstreamTimeout'), bounds)
+    const upstreamTimeoutMs = this.#duration(members.get('upstreamTimeout'), upstreamTimeoutBounds)
     if (upstreamTimeoutMs !== undefined) written.upstreamTimeoutMs = upstreamTimeoutMs
     return written
   }
@@ -315,7 +314,7 @@ class ConfigReader {
     return undefined
   }
 
-  #duration(place: Place | undefined, bounds: { min?: number; max?: number }): number | undefined {
+  #duration(place: Place | undefined, bounds: DurationBounds): number | undefined {
     const value = place && this.#yaml.scalar(place)
     if (place === undefined || value === undefined) return undefined
     let milliseconds: number | undefined
@@ -439,7 +438,7 @@ function parseInFlight(text: string): Parsed<number> {
   const duration = /^wait (\S{1,32})$/.exec(text)?.[1]
   if (duration === undefined) return { rule }
   try {
-    return toMilliseconds('inFlight', duration as Duration, { min: 1, max: 600_000 })
+    return toMilliseconds('inFlight', duration as Duration, { min: '1ms', max: '10m' })
   } catch {
     return { rule }
   }

@@ -104,7 +104,7 @@ function protectionFrom(options: PatchOptions): ProtectedOperation {
     scope,
     anonymous: false,
     transaction: false,
-    retentionMs: toMilliseconds('retention', retention, { min: 1 }),
+    retentionMs: toMilliseconds('retention', retention, { min: '1ms' }),
     tombstoneMs: toMilliseconds('tombstone', tombstone),
     statuses: { mismatch, inProgress, unknown: 409, expired: 422 },
     marker,

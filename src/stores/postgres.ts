@@ -168,7 +168,7 @@ export function postgresStore(
     throw new InvalidOptionError('isolation', `must be one of ${isolations.join(', ')}`, isolation)
   }
   const idleMs =
-    idleTimeout === undefined ? undefined : toMilliseconds('idleTimeout', idleTimeout, { min: 1 })
+    idleTimeout === undefined ? undefined : toMilliseconds('idleTimeout', idleTimeout, { min: '1ms' })
   return new PostgresRecords({
     client: clientOf(options),
     name: readTableName('table', table),

@@ -107,7 +107,7 @@ export function redisStore(options: RedisStoreOptions): RedisStore {
   if (minReplicas > 0 && !connection.waits) {
     throw new InvalidOptionError('minReplicas', 'needs a client that has one connection to one master')
   }
-  const ms = toMilliseconds('replicaTimeout', replicaTimeout, { min: 1 })
+  const ms = toMilliseconds('replicaTimeout', replicaTimeout, { min: '1ms' })
   return new RedisRecords({
     connection,
     prefix: readPrefix(prefix),

@@ -109,7 +109,7 @@ export function sqliteStore(options: SqliteStoreOptions): SqliteStore {
   refuseUnknownOptions('sqliteStore', options, ['file', 'open', 'table', 'busyMsMax', 'clock'])
   const { busyMsMax = busyMsMaxDefault, clock = Date } = options
   const { opener, table } = checkedOptions(options)
-  return new SqliteFileStore(opener, table, toMilliseconds('busyMsMax', busyMsMax, { min: 1 }), clock)
+  return new SqliteFileStore(opener, table, toMilliseconds('busyMsMax', busyMsMax, { min: '1ms' }), clock)
 }
 
 /** The steps of the schema, for a start-up script and for migration tools of your own. */

@@ -100,8 +100,8 @@ export function tieredStore(options: TieredStoreOptions): IdempotencyStore {
   if (typeof onFastError !== 'function') {
     throw new InvalidOptionError('onFastError', 'must be a function', onFastError)
   }
-  const getMsMax = toMilliseconds('fastMsMax', fastMsMax, { min: 1 })
-  const confirmAfterMs = toMilliseconds('confirmAfter', confirmAfter, { min: 1 })
+  const getMsMax = toMilliseconds('fastMsMax', fastMsMax, { min: '1ms' })
+  const confirmAfterMs = toMilliseconds('confirmAfter', confirmAfter, { min: '1ms' })
   const guarded = tiers.map(
     (tier) => new GuardedTier(tier, { clock, timers, getMsMax, onError: onFastError }),
   )

@@ -152,7 +152,7 @@ export function resolveWebhook(
     throw new InvalidOptionError('principal', rule)
   }
   const scheme = row.scheme(options)
-  const time: TimeRule = { now, toleranceMs: toMilliseconds('tolerance', tolerance, { min: 1_000 }) }
+  const time: TimeRule = { now, toleranceMs: toMilliseconds('tolerance', tolerance, { min: '1s' }) }
   const given = policyOptionNames.filter((each) => options[each] !== undefined)
   return {
     provider,

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Call, type Ended, runCall } from '../../src/client/attempts.ts'
 import { circuitBreaker, type RetryOptions } from '../../src/client/index.ts'
-import { readPolicy } from '../../src/client/options.ts'
+import { readOptions } from '../../src/client/options.ts'
+import { platform } from '../../src/client/platform.ts'
 import type { Answer } from '../../src/client/signals.ts'
 
 beforeEach(() => {
@@ -36,9 +37,9 @@ function answer(
 function start(mets: readonly Met[], options: RetryOptions = {}, given: Partial<Call<string>> = {}): Rig {
   const begunAt = performance.now()
   const sentAt: number[] = []
-  const ended = runCall<string>(readPolicy({ budget: { perSecond: 100 }, ...options }), {
-    ...{ origin: 'https://api.example', key: 'k', isRepeatable: true, isSafe: false },
-    ...{ createdAt: Date.now(), mayHaveBeenSent: false, signal: undefined },
+  const ended = runCall<string>(readOptions(platform, { budget: { perSecond: 100 }, ...options }), {
+    ...{ origin: 'https://api.example', method: 'POST', key: 'k' },
+    ...{ sentSince: undefined, signal: undefined, refresh: undefined, setField: () => {} },
     wasNeverSent: (error) => error === refused,
     async send(signal) {
       const met = mets[Math.min(sentAt.length, mets.length - 1)] as Met
@@ -60,7 +61,7 @@ function start(mets: readonly Met[], options: RetryOptions = {}, given: Partial<
 async function end(rig: Rig): Promise<unknown> {
   await vi.runAllTimersAsync()
   return await rig.ended.then(
-    ({ answer: { raw }, attempts }) => `${raw} after ${attempts}`,
+    ({ answer: { raw }, report: { attempts } }) => `${raw} after ${attempts}`,
     (error: unknown) => error,
   )
 }
@@ -104,7 +105,7 @@ describe('how a call ends', () => {
   })
 
   test('unknown, where an earlier process may have sent it', async () => {
-    expect(await end(start([refused], {}, { mayHaveBeenSent: true }))).toMatchObject({
+    expect(await end(start([refused], {}, { sentSince: Date.now() }))).toMatchObject({
       code: 'outcome-unknown',
     })
   })
@@ -129,7 +130,7 @@ describe('how a call ends', () => {
 })
 
 describe('without a key', () => {
-  const plain = { key: undefined, isRepeatable: false }
+  const plain = { key: undefined }
 
   test('what took no effect is sent again', async () => {
     expect(await end(start([refused, 429, 425, 421, 201], {}, plain))).toBe('answer 201 after 5')
@@ -156,15 +157,16 @@ describe('without a key', () => {
 })
 
 describe('what changes nothing (GET)', () => {
-  const safe = { key: undefined, isSafe: true }
+  const safe = { key: undefined, method: 'GET' }
 
   test('ends as fetch does', async () => {
     expect(await end(start([503], {}, safe))).toBe('answer 503 after 5')
     expect(await end(start([503, reset], {}, safe))).toBe(reset)
+    expect(await end(start([503, reset], {}, { ...safe, sentSince: Date.now() }))).toBe(reset)
   })
 
   test('is not subject to the horizon of a key that it does not have', async () => {
-    expect(await end(start([503, 200], {}, { ...safe, createdAt: 0 }))).toBe('answer 200 after 2')
+    expect(await end(start([503, 200], {}, { ...safe, sentSince: 0 }))).toBe('answer 200 after 2')
   })
 })
 
@@ -184,22 +186,24 @@ describe('hints', () => {
 
 describe('401', () => {
   test('asks for other credentials once, and sends at once', async () => {
-    const refresh = vi.fn(async () => true)
-    const rig = start([401, 201], { retries: 0 }, { refresh })
+    const refresh = vi.fn(async () => ({ authorization: 'new' }))
+    const setField = vi.fn()
+    const rig = start([401, 201], { retries: 0 }, { refresh, setField })
     expect(await end(rig)).toBe('answer 201 after 2')
     expect(rig.sentAt).toEqual([0, 0])
+    expect(setField.mock.calls).toEqual([['authorization', 'new']])
     expect(await end(start([401], {}, { refresh }))).toBe('answer 401 after 2')
     expect(refresh).toHaveBeenCalledTimes(2)
   })
 
   test('is the answer where there are none', async () => {
-    expect(await end(start([401], {}, { refresh: async () => false }))).toBe('answer 401 after 1')
+    expect(await end(start([401], {}, { refresh: () => undefined }))).toBe('answer 401 after 1')
     expect(await end(start([401]))).toBe('answer 401 after 1')
   })
 
   test('an error of the refresh is told, with what is known of the operation', async () => {
     const broken = new Error('no token')
-    const refresh = async (): Promise<boolean> => {
+    const refresh = async (): Promise<undefined> => {
       throw broken
     }
     expect(await end(start([401], {}, { refresh }))).toMatchObject({ code: 'not-applied', cause: broken })
@@ -208,8 +212,21 @@ describe('401', () => {
     })
   })
 
+  test('a refresh that does not look at its signal does not hold the call', async () => {
+    const refresh = (): Promise<undefined> => new Promise(() => {})
+    expect(await end(start([401], { timeout: '1s' }, { refresh }))).toMatchObject({
+      ...{ code: 'not-applied', cause: { name: 'TimeoutError' } },
+    })
+    const abort = new AbortController()
+    const rig = start([401], {}, { refresh, signal: abort.signal })
+    await vi.advanceTimersByTimeAsync(0)
+    abort.abort('enough')
+    await expect(rig.ended).rejects.toBe('enough')
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   test('a refresh is told when its time is over', async () => {
-    const refresh = (_answer: unknown, signal: AbortSignal): Promise<boolean> =>
+    const refresh = (_answer: unknown, signal: AbortSignal): Promise<undefined> =>
       new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason))
       })
@@ -225,6 +242,28 @@ describe('waits', () => {
     expect(await end(rig)).toBe('answer 201 after 2')
     expect(rig.sentAt[1]).toBeGreaterThanOrEqual(10_000)
     expect(rig.sentAt[1]).toBeLessThanOrEqual(11_001)
+  })
+
+  test('a listener that throws ends the call with what is known', async () => {
+    const broken = new Error('listener')
+    const onRetry = (): void => {
+      throw broken
+    }
+    expect(await end(start([reset, 201], { onRetry }))).toMatchObject({
+      ...{ code: 'outcome-unknown', reason: 'listener', attempts: 1, cause: broken },
+    })
+    expect(await end(start([refused, 201], { onRetry }))).toMatchObject({
+      code: 'not-applied',
+      cause: broken,
+    })
+  })
+
+  test('let go of the answers that nobody gets', async () => {
+    const discard = vi.fn()
+    await end(start([503, reset, 429, 201], {}, { discard }))
+    await end(start([401, 201], {}, { discard, refresh: () => ({}) }))
+    await end(start([503], { retries: 0 }, { discard }))
+    expect(discard.mock.calls).toEqual([['answer 503'], ['answer 429'], ['answer 401']])
   })
 
   test('are told before they begin', async () => {
@@ -273,13 +312,27 @@ describe('time', () => {
     vi.restoreAllMocks()
   })
 
+  test('what reads the octets may not take longer than the deadline', async () => {
+    const never = (): Promise<unknown> => new Promise(() => {})
+    const rig = start([201], { deadline: '3s' }, { prepare: never })
+    expect(await end(rig)).toMatchObject({ code: 'not-applied', reason: 'deadline', attempts: 0 })
+    expect(rig.sentAt).toEqual([])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('an age that is no number is past the horizon', async () => {
+    const rig = start([201], {}, { sentSince: Number.NaN })
+    expect(await end(rig)).toMatchObject({ code: 'horizon-passed', attempts: 0 })
+    expect(rig.sentAt).toEqual([])
+  })
+
   test('a key older than half of the lifetime is not sent', async () => {
     const hour = 3_600_000
-    const old = { createdAt: Date.now() - 13 * hour, mayHaveBeenSent: true }
+    const old = { sentSince: Date.now() - 13 * hour }
     const rig = start([201], { lifetime: '24h' }, old)
     expect(await end(rig)).toMatchObject({ code: 'horizon-passed', reason: 'horizon', attempts: 0, key: 'k' })
     expect(rig.sentAt).toEqual([])
-    const young = { createdAt: Date.now() - 11 * hour, mayHaveBeenSent: true }
+    const young = { sentSince: Date.now() - 11 * hour }
     expect(await end(start([201], { lifetime: '24h' }, young))).toBe('answer 201 after 1')
   })
 
@@ -333,7 +386,7 @@ describe("the caller's signal", () => {
 
   test('aborted during a refresh', async () => {
     const abort = new AbortController()
-    const refresh = async (): Promise<boolean> => {
+    const refresh = async (): Promise<undefined> => {
       abort.abort(reason)
       throw new Error('no token')
     }
@@ -400,5 +453,5 @@ test.each<[RetryOptions, string]>([
   [{ deadline: '40d' }, 'deadline'],
   [{ lifetime: 0 }, 'lifetime'],
 ])('%o is refused', (options, name) => {
-  expect(() => readPolicy(options)).toThrow(`Option ${name} must be `)
+  expect(() => readOptions(platform, options)).toThrow(`Option ${name} must be `)
 })

@@ -106,6 +106,22 @@ test('what the caller changes after the call has begun changes nothing', async (
   expect(other.received.map(({ body }) => body.toString())).toEqual(['amount=100', 'amount=100'])
 })
 
+test('a stream that never ends is ended by the signal, and by the deadline', async () => {
+  const server = await recording(status(201))
+  const endless = (): RequestInit & { duplex: 'half' } => ({
+    ...{ method: 'POST', body: new ReadableStream<Uint8Array>(), duplex: 'half' },
+  })
+  const abort = new AbortController()
+  const sent = fetch(server.origin, { ...endless(), signal: abort.signal })
+  abort.abort('enough')
+  await expect(sent).rejects.toBe('enough')
+  const hasty = createIdempotentFetch({ deadline: 20 })
+  await expect(hasty(server.origin, endless())).rejects.toMatchObject({
+    ...{ code: 'not-applied', reason: 'deadline', attempts: 0 },
+  })
+  expect(server.received).toEqual([])
+})
+
 test('a stream that breaks is the end of the call: nothing was sent', async () => {
   const server = await recording(status(201))
   const broken = new Error('disk')

@@ -2,7 +2,9 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { eachOrigin, retryBudget, sharedBudgets } from '../../src/client/budget.ts'
 import { createIdempotentFetch } from '../../src/client/index.ts'
-import { readPolicy } from '../../src/client/options.ts'
+import { readOptions } from '../../src/client/options.ts'
+import { platform } from '../../src/client/platform.ts'
+import { recording, status } from './serving.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['performance'] })
@@ -66,11 +68,25 @@ test.each([{ ratio: -1 }, { perSecond: -1 }, { ratio: Number.NaN }, { perSecond:
   },
 )
 
+test('a call that an open circuit stops earns no retry', async () => {
+  const { origin } = await recording(status(503))
+  const budget = { ratio: 1, perSecond: 0 }
+  const retries = async (calls: number): Promise<number> => {
+    const breaker = { blockedMs: vi.fn(() => 1_000), report() {} }
+    const fetch = createIdempotentFetch({ backoff: 1, retries: 100, budget, breaker })
+    for (let call = 0; call < calls; call++) await fetch(origin, { method: 'POST' }).catch(() => {})
+    breaker.blockedMs.mockReturnValue(0)
+    const error: unknown = await fetch(origin, { method: 'POST' }).catch((caught: unknown) => caught)
+    return (error as { attempts: number }).attempts - 1
+  }
+  expect(await retries(20)).toBe(await retries(0))
+})
+
 test('clients of one process share the budget of an origin, unless they bring their own', () => {
   const origin = 'https://shared.example'
-  const one = readPolicy({})
-  const other = readPolicy({})
-  const own = readPolicy({ budget: {} })
+  const one = readOptions(platform, {})
+  const other = readOptions(platform, {})
+  const own = readOptions(platform, { budget: {} })
   expect(one.budgetOf(origin)).toBe(other.budgetOf(origin))
   expect(one.budgetOf(origin)).toBe(sharedBudgets(origin))
   expect(one.budgetOf('https://another.example')).not.toBe(one.budgetOf(origin))

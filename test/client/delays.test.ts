@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { backoffMs, retryAfterMs } from '../../src/client/delays.ts'
+import { jitteredMs, retryAfterMs } from '../../src/client/delays.ts'
 
 const fraction = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 
-describe('backoffMs', () => {
+describe('jitteredMs', () => {
   test('is a part of the exponential delay, at most the cap', () => {
     fc.assert(
       fc.property(
@@ -13,7 +13,7 @@ describe('backoffMs', () => {
         fc.integer({ min: 1, max: 101 }),
         fraction,
         (baseMs, capMs, retry, part) => {
-          const wait = backoffMs({ baseMs, capMs }, retry, part)
+          const wait = jitteredMs({ backoffMs: baseMs, backoffMaxMs: capMs }, retry, part)
           const whole = Math.min(capMs, baseMs * 2 ** (retry - 1))
           expect(wait).toBeGreaterThanOrEqual(0)
           expect(wait).toBeLessThanOrEqual(whole)
@@ -25,8 +25,8 @@ describe('backoffMs', () => {
   })
 
   test('begins with the base and doubles', () => {
-    const backoff = { baseMs: 100, capMs: 1_000 }
-    expect([1, 2, 3, 4, 5, 9].map((retry) => backoffMs(backoff, retry, 1))).toEqual([
+    const backoff = { backoffMs: 100, backoffMaxMs: 1_000 }
+    expect([1, 2, 3, 4, 5, 9].map((retry) => jitteredMs(backoff, retry, 1))).toEqual([
       100, 200, 400, 800, 1_000, 1_000,
     ])
   })
@@ -65,6 +65,11 @@ describe('retryAfterMs', () => {
   test('a date without a date of the answer is read against the clock', () => {
     expect(asked({ 'retry-after': new Date(now + 5_000).toUTCString() })).toBe(5_000)
     expect(asked({ 'retry-after': new Date(now - 5_000).toUTCString() })).toBe(0)
+  })
+
+  test('one that a proxy doubled is read once', () => {
+    expect(asked({ 'retry-after': '120, 120' })).toBe(120_000)
+    expect(asked({ 'retry-after': '3600 1' })).toBe(3_600_000)
   })
 
   test('milliseconds win over seconds', () => {

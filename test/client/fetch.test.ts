@@ -1,6 +1,7 @@
 /** Against real servers on the loopback. */
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
+import undici from 'undici'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import {
   callOf,
@@ -19,6 +20,33 @@ function client(options: IdempotentFetchOptions = {}): IdempotentFetch {
 }
 
 const failure = (error: unknown): unknown => error
+
+type Fetch = Required<IdempotentFetchOptions>['fetch']
+
+/** The `fetch` of the package undici, which has responses of its own. */
+const undiciFetch =
+  (options: object = {}): Fetch =>
+  async (input, init) =>
+    (await undici.fetch(input as never, { ...init, ...options } as never)) as unknown as Response
+
+/** A server that says these octets to each connection, and ends it. */
+async function saying(
+  text: string,
+): Promise<{ readonly origin: string; readonly connections: () => number }> {
+  let connections = 0
+  const server = createServer((socket) => {
+    connections += 1
+    socket.on('error', () => {})
+    socket.once('data', () => socket.end(Buffer.from(text, 'latin1')))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  return {
+    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    connections: () => connections,
+  }
+}
 
 describe('the key', () => {
   test('is new for each call, and one for all attempts of a call', async () => {
@@ -71,6 +99,19 @@ describe('the key', () => {
       'from-field',
       'from-call',
     ])
+  })
+
+  test('is made where the field is empty, and refused where it is none', async () => {
+    const server = await recording(status(201))
+    const post = { method: 'POST', headers: { 'idempotency-key': '' } }
+    await client()(server.origin, post)
+    expect(server.received[0]?.headers['idempotency-key']).toMatch(uuid)
+    for (const written of ['""', '"one", "two"']) {
+      await expect(
+        client()(server.origin, { ...post, headers: { 'idempotency-key': written } }),
+      ).rejects.toThrow('Option key must be 1 to 255')
+    }
+    expect(server.received).toHaveLength(1)
   })
 
   test('has a name, a form and methods by option', async () => {
@@ -132,6 +173,44 @@ describe('as fetch', () => {
     expect((await fetch(server.origin, { method: 'POST' })).status).toBe(204)
   })
 
+  test('an answer is one whatever its phrase and its number', async () => {
+    const { origin } = await saying('HTTP/1.1 201 Créé\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}')
+    const [response, plain] = [await client()(origin, { method: 'POST' }), await fetch(origin)]
+    expect([response.status, response.statusText]).toEqual([201, plain.statusText])
+    expect(await response.clone().blob()).toMatchObject({ size: 2 })
+    const odd = await recording(status(999, {}, 'odd'))
+    const error: unknown = await client({ retries: 0 })(odd.origin, { method: 'POST' }).catch(failure)
+    expect(error).toMatchObject({ code: 'outcome-unknown', response: { status: 999 } })
+  })
+
+  test('answers that are not given out free their connections', async () => {
+    const large = 'x'.repeat(200_000)
+    const server = await recording(status(503, {}, large), status(401, {}, large), status(200))
+    const dispatcher = new undici.Agent({ connections: 1 })
+    onTestFinished(() => dispatcher.close())
+    const fetch = client({ fetch: undiciFetch({ dispatcher }), refresh: () => ({ authorization: 'new' }) })
+    const response = await fetch(server.origin)
+    expect([response.status, callOf(response)?.attempts]).toEqual([200, 3])
+  })
+
+  test('what is hidden because the caller wants it so is an answer', async () => {
+    const opaque = createIdempotentFetch({ fetch: async () => Response.error() })
+    const hidden = [
+      { method: 'GET', redirect: 'manual' },
+      { method: 'POST', redirect: 'manual' },
+      { method: 'GET', mode: 'no-cors' },
+    ] as const
+    for (const init of hidden) expect((await opaque('https://api.example', init)).status).toBe(0)
+  })
+
+  test('types of media are read in any case', async () => {
+    const upper = { 'content-type': 'Application/Problem+JSON' }
+    const server = await recording(status(409, upper, '{"code":"outcome-unknown"}'))
+    await expect(client()(server.origin, { method: 'POST' })).rejects.toMatchObject({
+      ...{ code: 'outcome-unknown', serverCode: 'outcome-unknown' },
+    })
+  })
+
   test('what fetch never takes is thrown as fetch throws it, and not tried again', async () => {
     const server = await recording(status(201))
     const retries: Retry[] = []
@@ -183,6 +262,17 @@ describe('as fetch', () => {
       'made',
     )
     expect(seen).toEqual([['http://a.example/b', 'POST', '1']])
+  })
+
+  test('a fetch with responses of its own sends, too', async () => {
+    const server = await recording(reset, status(201, { 'x-one': '1' }, '{"amount":100}'))
+    const response = await client({ fetch: undiciFetch() })(server.origin, { method: 'POST', body: 'a' })
+    expect([response.status, response.headers.get('x-one'), callOf(response)?.attempts]).toEqual([
+      201,
+      '1',
+      2,
+    ])
+    expect([response.url, await response.json()]).toEqual([`${server.origin}/`, { amount: 100 }])
   })
 
   test('the global fetch is the one of the moment', async () => {
@@ -388,17 +478,8 @@ test('an answer after the deadline is none', async () => {
 })
 
 test('a connection that is closed before any answer', async () => {
-  let connections = 0
-  const server = createServer((socket) => {
-    connections += 1
-    socket.on('error', () => {})
-    socket.once('data', () => socket.end())
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  onTestFinished(() => void server.close())
-  const { port } = server.address() as { port: number }
-  const error = await client({ retries: 2 })(`http://127.0.0.1:${port}`, { method: 'POST' }).catch(failure)
+  const { origin, connections } = await saying('')
+  const error = await client({ retries: 2 })(origin, { method: 'POST' }).catch(failure)
   expect(error).toMatchObject({ code: 'outcome-unknown', reason: 'retries', attempts: 3 })
-  expect(connections).toBe(3)
+  expect(connections()).toBe(3)
 })

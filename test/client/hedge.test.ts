@@ -25,6 +25,11 @@ afterEach(() => {
 })
 
 const failure = (error: unknown): unknown => error
+
+/** Without the client, which would read the answer. */
+function fetchOnce(url: string): Promise<Response> {
+  return hedgedFetch({ after: 1 })(url, { ...post, headers: { 'idempotency-key': '"k"' } })
+}
 const arrived = (server: Recorded, count: number): Promise<void> =>
   eventually(() => expect(server.received).toHaveLength(count))
 
@@ -49,6 +54,21 @@ test('the answer of the first counts where it is earlier', async () => {
   await arrived(server, 2)
   held[0]?.()
   expect(await (await sent).text()).toBe('of the first')
+})
+
+test("where neither is the operation's answer, the one that is not given out is let go", async () => {
+  const bodies: ServerResponse[] = []
+  const server = await recording(
+    hold((response) => {
+      bodies.push(response)
+      response.writeHead(429, { 'content-length': '1000000' }).write('x')
+    }),
+  )
+  const sent = fetchOnce(server.origin)
+  await arrived(server, 2)
+  for (const answer of held) answer()
+  expect((await sent).status).toBe(429)
+  await eventually(() => expect(bodies.filter(({ destroyed }) => destroyed)).toHaveLength(1))
 })
 
 test('of two answers at once one is whole', async () => {

@@ -114,6 +114,53 @@ describe('to another origin', () => {
   })
 })
 
+describe('an operation that answered with a redirect', () => {
+  const plain = createIdempotentFetch({ methods: [], backoff: 1, retries: 3, budget: { perSecond: 100 } })
+
+  test.each(['POST', 'DELETE'])('is not sent again without a key, where a %s led nowhere', async (method) => {
+    const gone = `http://127.0.0.1:${await freePort()}/charges/1`
+    const server = await recording(to(303, gone))
+    await expect(plain(server.origin, { method })).rejects.toMatchObject({ code: 'outcome-unknown' })
+    expect(server.received).toHaveLength(method === 'POST' ? 1 : 4)
+  })
+
+  test.each([429, 401, 403])('is not sent again without a key for the %i of what it named', async (code) => {
+    const server = await recording(to(303, '/charges/1'), status(code))
+    const refreshing = createIdempotentFetch({ methods: [], refresh: () => ({ authorization: 'new' }) })
+    await expect(refreshing(server.origin, post)).rejects.toMatchObject({ code: 'outcome-unknown' })
+    expect(server.received.map(({ method }) => method)).toEqual(['POST', 'GET'])
+  })
+
+  test('may have taken effect, whatever comes later', async () => {
+    const server = await recording(to(303, '/charges/1'), status(429), status(403))
+    await expect(fetch(server.origin, post)).rejects.toMatchObject({
+      ...{ code: 'outcome-unknown', attempts: 2, response: { status: 403 } },
+    })
+  })
+
+  test('has answered, also where the redirect names no place that can be reached', async () => {
+    for (const place of ['http://[bad', 'ftp://127.0.0.1/charges/1']) {
+      const server = await recording(to(303, place))
+      await expect(fetch(server.origin, post)).rejects.toMatchObject({ code: 'outcome-unknown' })
+    }
+  })
+
+  test('is told as redirected', async () => {
+    const server = await recording(to(303, '/charges/1'), status(200))
+    const response = await fetch(server.origin, post)
+    expect([response.redirected, response.url]).toEqual([true, `${server.origin}/charges/1`])
+  })
+})
+
+test('without a key a 307 to another origin is followed, without the credentials', async () => {
+  const other = await recording(status(201))
+  const server = await recording(to(307, other.origin))
+  const response = await createIdempotentFetch({ methods: [] })(server.origin, post)
+  const [received] = other.received
+  expect([response.status, received?.method, received?.body.toString()]).toEqual([201, 'POST', post.body])
+  for (const name of ['authorization', 'cookie']) expect(received?.headers).not.toHaveProperty(name)
+})
+
 describe('what the caller chose', () => {
   test('manual gives the redirect', async () => {
     const server = await recording(to(307, '/moved'))

@@ -51,6 +51,7 @@ const rows: readonly (readonly [
   ['425', [425], 'none retry'],
   ['429', [429], 'none retry'],
   ['429 with Retry-After', [429, retryAfter], 'none retry'],
+  ['503 not-applied', [503, retryAfter, 'not-applied'], 'none retry'],
   ['401', [401], 'none refresh'],
   ['403', [403], 'none stop'],
   ['422', [422], 'told stop'],
@@ -90,6 +91,23 @@ for (const [name, answered, keyed, plain = keyed] of rows) {
     expect([read(true, ...answered), read(false, ...answered)]).toEqual([keyed, plain])
   })
 }
+
+test.each([
+  [200, undefined, 'told stop', 'told stop'],
+  [404, undefined, 'told stop', 'told stop'],
+  [429, undefined, 'unknown retry', 'unknown stop'],
+  [401, undefined, 'unknown stop', 'unknown stop'],
+  [403, undefined, 'unknown stop', 'unknown stop'],
+  [503, 'store-unavailable', 'unknown retry', 'unknown stop'],
+  [400, 'key-missing', 'unknown stop', 'unknown stop'],
+] as const)(
+  'after a redirect that was the answer, %i %s of what it named never says that nothing was done',
+  (status, code, keyed, plain) => {
+    const elsewhere = { ...answer(status, {}, code), isElsewhere: true }
+    const said = [true, false].map((isRepeatable) => signalOf(elsewhere, isRepeatable))
+    expect(said.map(({ effect, next }) => `${effect} ${next}`)).toEqual([keyed, plain])
+  },
+)
 
 describe('an attempt without an answer', () => {
   test('that was never sent changed nothing', () => {

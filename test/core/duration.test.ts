@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Duration, toMilliseconds } from '../../src/core/duration.ts'
+import { type Duration, type DurationBounds, toMilliseconds } from '../../src/core/duration.ts'
 import { InvalidOptionError } from '../../src/core/errors.ts'
 
-function refusal(value: unknown, bounds?: { min?: number; max?: number }): InvalidOptionError {
+function refusal(value: unknown, bounds?: DurationBounds): InvalidOptionError {
   try {
     toMilliseconds('lease', value as Duration, bounds)
   } catch (error) {
@@ -86,16 +86,16 @@ describe('toMilliseconds', () => {
 
   it('names the option, the rule and the value', () => {
     const rule = "must be a duration such as '30s' or whole milliseconds, from"
-    expect(refusal('10 s').message).toBe(`Option lease ${rule} 0d to 366d, got "10 s".`)
-    expect(refusal(-1).message).toBe(`Option lease ${rule} 0d to 366d, got -1.`)
-    expect(refusal('999ms', { min: 1000 }).message).toBe(`Option lease ${rule} 1s to 366d, got "999ms".`)
-    expect(refusal(90_001, { max: 90_000 }).message).toBe(`Option lease ${rule} 0d to 90s, got 90001.`)
-    expect(refusal(1, { min: 1_500 }).message).toBe(`Option lease ${rule} 1500ms to 366d, got 1.`)
-    expect(refusal('1.5ms').message).toBe(`Option lease ${rule} 0d to 366d, got "1.5ms".`)
+    expect(refusal('10 s').message).toBe(`Option lease ${rule} 0ms to 366d, got "10 s".`)
+    expect(refusal(-1).message).toBe(`Option lease ${rule} 0ms to 366d, got -1.`)
+    expect(refusal('999ms', { min: '1s' }).message).toBe(`Option lease ${rule} 1s to 366d, got "999ms".`)
+    expect(refusal(90_001, { max: '90s' }).message).toBe(`Option lease ${rule} 0ms to 90s, got 90001.`)
+    expect(refusal(1, { min: '1.5s' }).message).toBe(`Option lease ${rule} 1.5s to 366d, got 1.`)
+    expect(refusal('1.5ms').message).toBe(`Option lease ${rule} 0ms to 366d, got "1.5ms".`)
   })
 
   it('counts both ends of the bounds', () => {
-    expect(toMilliseconds('lease', '1s', { min: 1000, max: 1000 })).toBe(1000)
+    expect(toMilliseconds('lease', '1s', { min: '1s', max: '1000ms' })).toBe(1000)
   })
 
   it('agrees with itself across units', () => {

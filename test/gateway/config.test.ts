@@ -83,19 +83,19 @@ describe('each mistake is named by its line', () => {
     [
       'a duration',
       'routes:\n  - match: POST /a\n    lease: 10x',
-      'gateway.yaml:3: routes[0].lease must be a duration such as \'30s\' or whole milliseconds, from 100ms to 1d, got "10x"',
+      'gateway.yaml:3: routes[0].lease must be a duration such as \'30s\' or whole milliseconds, from 100ms to 24h, got "10x"',
     ],
-    ['lease 0', 'defaults: { lease: 0 }', `gateway.yaml:1: defaults.lease ${aDuration} 100ms to 1d, got 0`],
+    ['lease 0', 'defaults: { lease: 0 }', `gateway.yaml:1: defaults.lease ${aDuration} 100ms to 24h, got 0`],
     [
       'lease -1',
       'defaults: { lease: -1 }',
-      `gateway.yaml:1: defaults.lease ${aDuration} 100ms to 1d, got -1`,
+      `gateway.yaml:1: defaults.lease ${aDuration} 100ms to 24h, got -1`,
     ],
     ['an endless lease', 'defaults: { lease: .inf }', 'gateway.yaml:1: defaults.lease must be'],
     [
       'a huge lease',
       'defaults: { lease: 1e12 }',
-      `gateway.yaml:1: defaults.lease ${aDuration} 100ms to 1d, got 1000000000000`,
+      `gateway.yaml:1: defaults.lease ${aDuration} 100ms to 24h, got 1000000000000`,
     ],
     [
       'lease over retention',

@@ -4,7 +4,7 @@ import axios, { AxiosError, CanceledError } from 'axios'
 import { expect, test } from 'vitest'
 import { callOf, idempotency, idempotentAdapter } from '../../../src/client/axios.ts'
 import { isClientError } from '../../../src/client/errors.ts'
-import { answers, lost, redirects, scripted, silent } from './scripted-server.ts'
+import { answers, lost, problem, redirects, scripted, silent } from './scripted-server.ts'
 
 const quick = { backoff: 1, backoffMax: 2, budget: { perSecond: 1_000 } } as const
 const adapter = idempotentAdapter(axios, quick)
@@ -148,6 +148,84 @@ test('an answer that is streamed counts from its head; one that is tried again f
     .post<Readable>(server.origin, {}, { responseType: 'stream' })
   await closed.promise
   expect(Buffer.concat(await data.toArray()).toString()).toBe('{"id":1}')
+})
+
+test.each([
+  ['http', 'stream', async (data: unknown) => Buffer.concat(await (data as Readable).toArray()).toString()],
+  ['fetch', 'stream', async (data: unknown) => await new Response(data as ReadableStream).text()],
+  ['fetch', 'blob', async (data: unknown) => await (data as Blob).text()],
+  ['http', 'arraybuffer', (data: unknown) => (data as Buffer).toString()],
+] as const)('a problem document as %s gives it, a %s, is read', async (name, responseType, text) => {
+  const api = axios.create({ adapter: idempotentAdapter(axios, { ...quick, adapter: name }), responseType })
+  const type = { 'content-type': 'Application/Problem+JSON; charset=utf-8' }
+  const server = await scripted(problem(409, 'outcome-unknown', type), problem(409, 'sold-out'))
+  const error = await api.post(server.origin).catch((reason: unknown) => reason)
+  expect(error).toMatchObject({ name: 'UnknownOutcomeError', serverCode: 'outcome-unknown' })
+  // What the caller asked for is there to be read.
+  const { data } = (error as { response: { data: unknown } }).response
+  expect(JSON.parse(await text(data))).toMatchObject({ code: 'outcome-unknown' })
+  const refused = await api.post(server.origin).catch((reason: unknown) => reason)
+  if (!(refused instanceof AxiosError)) throw refused
+  expect(JSON.parse(await text(refused.response?.data))).toMatchObject({ code: 'sold-out' })
+})
+
+test('a problem document that never ends is no answer', async () => {
+  const server = await scripted((response) => {
+    response.writeHead(409, { 'content-type': 'application/problem+json' }).write('{')
+  })
+  const api = axios.create({ adapter: idempotentAdapter(axios, { ...quick, timeout: 100, retries: 0 }) })
+  const call = api.post(server.origin, {}, { responseType: 'stream' })
+  await expect(call).rejects.toMatchObject({ code: 'outcome-unknown', reason: 'retries' })
+})
+
+test.each(['http', 'fetch'])('an answer that is tried again frees its connection (%s)', async (name) => {
+  const closed = Promise.withResolvers<void>()
+  const server = await scripted((response) => {
+    response.on('close', closed.resolve)
+    response.writeHead(503).write('no end')
+  }, answers(201))
+  const api = axios.create({ adapter: idempotentAdapter(axios, { ...quick, adapter: name }) })
+  expect((await api.post(server.origin, {}, { responseType: 'stream' })).status).toBe(201)
+  await closed.promise
+})
+
+const endless = (): Readable => new Readable({ read: () => {} })
+
+test('an abort and the deadline let go of a body that never ends', async () => {
+  const server = await scripted(answers(201))
+  const abort = new AbortController()
+  const one = endless()
+  const aborted = axios.create({ adapter }).post(server.origin, one, { signal: abort.signal })
+  setImmediate(() => abort.abort())
+  await expect(aborted).rejects.toThrow(CanceledError)
+  const hurried = axios.create({ adapter: idempotentAdapter(axios, { ...quick, deadline: 50 }) })
+  const two = endless()
+  const cancelled = Promise.withResolvers<void>()
+  const web = new ReadableStream({ cancel: () => cancelled.resolve() })
+  for (const body of [two, web]) {
+    await expect(hurried.post(server.origin, body)).rejects.toMatchObject({
+      ...{ code: 'not-applied', reason: 'deadline', attempts: 0 },
+    })
+  }
+  await cancelled.promise
+  expect([one.destroyed, two.destroyed, server.received.length]).toEqual([true, true, 0])
+})
+
+test('without a key 307 is followed to another origin, without what is for the first one', async () => {
+  const other = await scripted(answers(201))
+  const server = await scripted(redirects(307, other.origin))
+  const api = axios.create({ adapter: idempotentAdapter(axios, { ...quick, methods: [] }) })
+  const headers = { authorization: 'Bearer 0', cookie: 'a=1', 'x-api-key': 'b' }
+  const sensitiveHeaders = ['X-API-Key']
+  expect((await api.post(server.origin, { amount: 100 }, { headers, sensitiveHeaders })).status).toBe(201)
+  const auth = { username: 'a', password: 'b' }
+  expect((await api.post(server.origin, { amount: 100 }, { auth })).status).toBe(201)
+  expect(other.received.map(({ body }) => body.toString())).toEqual(['{"amount":100}', '{"amount":100}'])
+  for (const each of other.received) {
+    const { authorization, cookie, 'x-api-key': apiKey } = each.headers
+    expect([authorization, cookie, apiKey]).toEqual([undefined, undefined, undefined])
+    expect(`http://${each.headers.host}`).toBe(other.origin)
+  }
 })
 
 test('the key of a call is one of its options', async () => {

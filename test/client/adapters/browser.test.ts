@@ -1,13 +1,11 @@
 /** The adapters of libraries that run in browsers, in Chromium. */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Browser, chromium } from 'playwright-core'
+import type { Browser } from 'playwright-core'
 import { build, type Rolldown } from 'vite'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { hasChromium, launchChromium } from '../../../scripts/servers/chromium.ts'
 import type { PageCall } from './page.ts'
 import { answers, cut, redirects, scripted, type ScriptedServer, type Step } from './scripted-server.ts'
-
-const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
 
 let browser: Browser
 let script: string
@@ -22,12 +20,9 @@ async function bundled(): Promise<string> {
   return chunk.code
 }
 
-describe.runIf(existsSync(executablePath))('in Chromium', () => {
+describe.skipIf(!hasChromium())('in Chromium', () => {
   beforeAll(async () => {
-    ;[browser, script] = await Promise.all([
-      chromium.launch({ executablePath, args: ['--no-sandbox'] }),
-      bundled(),
-    ])
+    ;[browser, script] = await Promise.all([launchChromium(), bundled()])
   })
   afterAll(() => browser?.close())
 
@@ -86,5 +81,17 @@ describe.runIf(existsSync(executablePath))('in Chromium', () => {
       expect(await callFrom(server, library)).toEqual({ code: 'outcome-unknown', reason: 'redirect' })
       expect([server.received.length, other.received.length]).toEqual([1, 0])
     })
+  })
+
+  test.each(['axios', 'ky'])('%s follows a redirect of a call without a key', async (library) => {
+    const server = await scripted(pages, redirects(303, '/charges/1'), answers(200))
+    expect(await callFrom(server, `${library} (no key)`)).toEqual({ status: 200, attempts: 1 })
+    expect(server.received.map(({ method }) => method)).toEqual(['POST', 'GET'])
+  })
+
+  test('the referrer policy of a Request stays', async () => {
+    const server = await scripted(pages, answers(503), answers(201))
+    expect(await callFrom(server, 'fetch (a Request)')).toEqual({ status: 201, attempts: 2 })
+    for (const { headers } of server.received) expect(headers).not.toHaveProperty('referer')
   })
 })

@@ -1,6 +1,6 @@
 /** What got has that other libraries have not. */
 import { Readable } from 'node:stream'
-import got, { HTTPError, ParseError, TimeoutError } from 'got'
+import got, { AbortError, HTTPError, ParseError, TimeoutError } from 'got'
 import { expect, test } from 'vitest'
 import { isClientError } from '../../../src/client/errors.ts'
 import { callOf, idempotency, idempotentGot } from '../../../src/client/got.ts'
@@ -118,6 +118,80 @@ test('a stream as the body is read once and sent again', async () => {
   const server = await scripted(lost, answers(201))
   await api.post(server.origin, { body: Readable.from(['one ', 'two']) })
   expect(server.received.map(({ body }) => body.toString())).toEqual(['one two', 'one two'])
+})
+
+test('an abort and the deadline let go of a body that never ends', async () => {
+  const server = await scripted(answers(201))
+  const made: Readable[] = []
+  const endless = (): Readable => {
+    const body = new Readable({ read: () => {} })
+    made.push(body)
+    return body
+  }
+  const abort = new AbortController()
+  const aborted = api.post(server.origin, { body: endless(), signal: abort.signal })
+  setImmediate(() => abort.abort())
+  await expect(aborted).rejects.toThrow(AbortError)
+  const hurried = got.extend(idempotentGot({ ...quick, deadline: 50 }))
+  await expect(hurried.post(server.origin, { body: endless() })).rejects.toMatchObject({
+    code: 'not-applied',
+    reason: 'deadline',
+    attempts: 0,
+  })
+  expect(made.map(({ destroyed }) => destroyed)).toEqual([true, true])
+  expect(server.received).toHaveLength(0)
+})
+
+test.each([
+  ['timeout', { timeout: 50, retries: 1 }, 'retries'],
+  ['deadline', { deadline: 50 }, 'deadline'],
+])('a hook that does not settle: `%s` ends the call', async (_name, options, reason) => {
+  const server = await scripted(answers(201))
+  const hook = Promise.withResolvers<undefined>()
+  const hooked = got.extend(idempotentGot({ ...quick, ...options }), {
+    hooks: { beforeRequest: [() => hook.promise] },
+  })
+  await expect(hooked.post(server.origin)).rejects.toMatchObject({ code: 'outcome-unknown', reason })
+  hook.resolve(undefined)
+  // What has ended is not sent any more.
+  await api.post(server.origin, { json: {} })
+  expect(server.received).toHaveLength(1)
+})
+
+test('a hook that settles late makes no attempt more', async () => {
+  const server = await scripted(answers(201))
+  const hook = Promise.withResolvers<undefined>()
+  const onRetry = (): void => hook.resolve(undefined)
+  const hooked = got.extend(idempotentGot({ ...quick, timeout: 1_000, onRetry }), {
+    hooks: { beforeRequest: [() => hook.promise] },
+  })
+  const response = await hooked.post(server.origin)
+  expect([callOf(response)?.attempts, server.received.length]).toEqual([2, 1])
+})
+
+test('a late end of an attempt that was given up is not that of the next one', async () => {
+  const server = await scripted(silent, answers(201))
+  // got's timer begins after its hooks, so it fires after the one of the loop.
+  const hooked = got.extend(idempotentGot({ ...quick, timeout: 1_000 }), {
+    hooks: { beforeRequest: [() => new Promise((resolve) => void setTimeout(resolve, 50))] },
+  })
+  const response = await hooked.post(server.origin)
+  expect([callOf(response)?.attempts, server.received.length, keysOf(server).size]).toEqual([2, 2, 1])
+})
+
+test("got's `methodRewriting` changes nothing for a call with a key", async () => {
+  const server = await scripted(redirects(302, '/moved'), answers(200))
+  await api.patch(server.origin, { json: { amount: 100 }, methodRewriting: true })
+  expect(server.received.map(({ method, body }) => `${method} ${body.toString()}`)).toEqual(
+    Array(2).fill('PATCH {"amount":100}'),
+  )
+})
+
+test('`followRedirect` says which are followed', async () => {
+  const server = await scripted(redirects(303, '/charges/1'))
+  expect((await api.post(server.origin, { followRedirect: false })).statusCode).toBe(303)
+  expect((await api.post(server.origin, { followRedirect: () => false })).statusCode).toBe(303)
+  expect(server.received).toHaveLength(2)
 })
 
 test('`got.stream` is refused where a key is needed, and left alone elsewhere', async () => {

@@ -3,7 +3,7 @@ import ky, { HTTPError } from 'ky'
 import { expect, test } from 'vitest'
 import { isClientError } from '../../../src/client/errors.ts'
 import { idempotency, idempotentKy } from '../../../src/client/ky.ts'
-import { answers, lost, scripted, silent } from './scripted-server.ts'
+import { answers, lost, redirects, scripted, silent } from './scripted-server.ts'
 
 const quick = { backoff: 1, backoffMax: 2, budget: { perSecond: 1_000 } } as const
 const api = ky.extend(idempotentKy(quick))
@@ -33,6 +33,18 @@ test('hooks run once for a call, and one that is extended later still may name t
   await named.post(server.origin)
   expect(seen).toEqual([expect.stringMatching(/^"[\da-f-]{36}"$/), '201'])
   expect([...keysOf(server)]).toEqual(['"hooked"'])
+})
+
+test('a hook sees where the answer came from', async () => {
+  const server = await scripted(redirects(307, '/moved'), answers(201, { id: 1 }))
+  const seen: string[] = []
+  const watched = api.extend({ hooks: { afterResponse: [({ response }) => void seen.push(response.url)] } })
+  const response = await watched.post(server.origin)
+  expect([seen, response.url, await response.json()]).toEqual([
+    [`${server.origin}/moved`],
+    `${server.origin}/moved`,
+    { id: 1 },
+  ])
 })
 
 test('a hook that takes the field away leaves the call without a key', async () => {

@@ -3,7 +3,7 @@ import axiosLibrary from 'axios'
 import ky from 'ky'
 import createClient from 'openapi-fetch'
 import { callOf, idempotentAdapter } from '../../../src/client/axios.ts'
-import { callOf as callOfFetch } from '../../../src/client/index.ts'
+import { callOf as callOfFetch, createIdempotentFetch } from '../../../src/client/index.ts'
 import { isClientError } from '../../../src/client/errors.ts'
 import { idempotentKy } from '../../../src/client/ky.ts'
 import { idempotentOpenapiFetch } from '../../../src/client/openapi-fetch.ts'
@@ -20,8 +20,8 @@ const quick = { backoff: 1, backoffMax: 2, timeout: 5_000 } as const
 
 type Call = (path: string, body: object) => Promise<PageCall>
 
-function axios(adapter?: string): Call {
-  const options = adapter === undefined ? quick : { ...quick, adapter }
+function axios(own: { readonly adapter?: string; readonly methods?: readonly string[] } = {}): Call {
+  const options = { ...quick, ...own }
   const api = axiosLibrary.create({ adapter: idempotentAdapter(axiosLibrary, options) })
   return async (path, body) => {
     const response = await api.post(path, body)
@@ -29,12 +29,23 @@ function axios(adapter?: string): Call {
   }
 }
 
+function kyCall(own: { readonly methods?: readonly string[] } = {}): Call {
+  const api = ky.extend({ ...idempotentKy({ ...quick, ...own }), throwHttpErrors: false })
+  return async (path, body) => {
+    const response = await api.post(path, body instanceof FormData ? { body } : { json: body })
+    return { status: response.status, attempts: callOfFetch(response)?.attempts }
+  }
+}
+
 const calls: Readonly<Record<string, Call>> = {
   axios: axios(),
-  'axios (xhr)': axios('xhr'),
-  async ky(path, body) {
-    const api = ky.extend({ ...idempotentKy(quick), throwHttpErrors: false })
-    const response = await api.post(path, body instanceof FormData ? { body } : { json: body })
+  'axios (xhr)': axios({ adapter: 'xhr' }),
+  'axios (no key)': axios({ methods: [] }),
+  ky: kyCall(),
+  'ky (no key)': kyCall({ methods: [] }),
+  async 'fetch (a Request)'(path, body) {
+    const init = { method: 'POST', body: JSON.stringify(body), referrerPolicy: 'no-referrer' } as const
+    const response = await createIdempotentFetch(quick)(new Request(path, init))
     return { status: response.status, attempts: callOfFetch(response)?.attempts }
   },
   async 'openapi-fetch'(path, body) {

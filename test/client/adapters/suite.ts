@@ -16,6 +16,7 @@ import {
   cut,
   lost,
   problem,
+  type Received,
   redirects,
   scripted,
   type ScriptedServer,
@@ -240,6 +241,15 @@ export function clientAdapterSuite({ name, make, differences }: ClientAdapter): 
       expect(server.received).toHaveLength(1)
     })
 
+    test("the client's errors come as the documentation says", async () => {
+      const { origin } = await scripted(answers(503))
+      const error = await send({ retries: 0 })(origin, charge).catch((reason: unknown) => reason)
+      const isWrapped = error instanceof TypeError && isClientError(error.cause)
+      expect(isWrapped ? 'as the cause of a TypeError' : isClientError(error) && 'as they are').toBe(
+        differences.errors,
+      )
+    })
+
     test('no answer in time is unknown, not failed', async () => {
       const server = await scripted(silent)
       const error = await ended(send({ timeout: 100, retries: 1 })(server.origin, charge))
@@ -353,6 +363,90 @@ export function clientAdapterSuite({ name, make, differences }: ClientAdapter): 
         expect(keysOf(server).size).toBe(1)
       },
     )
+
+    describe.runIf(differences.redirects === 'within the origin')('an operation that has answered', () => {
+      const bare = { methods: [], retries: 2 } as const
+      // Over `fetch` a DELETE is sent again, which HTTP allows.
+      const isFetch = ['fetch', 'ky', 'openapi-fetch'].includes(name)
+
+      test.each(isFetch ? ['POST'] : ['POST', 'DELETE'])(
+        'a %s is not sent again where a 303 leads nowhere',
+        async (method) => {
+          const server = await scripted(redirects(303, `http://127.0.0.1:${await freePort()}/`))
+          const error = await ended(send(bare)(server.origin, { method }))
+          expect(error).toMatchObject({ code: 'outcome-unknown', key: undefined })
+          expect(server.received).toHaveLength(1)
+        },
+      )
+
+      test.each([429, 401, 403, 503])('nor where that answers %i', async (status) => {
+        const other = await scripted(answers(status))
+        const server = await scripted(redirects(303, other.origin))
+        const error = await ended(send(bare)(server.origin, charge))
+        expect(error).toMatchObject({ code: 'outcome-unknown', attempts: 1 })
+        expect([server.received.length, other.received.length]).toEqual([1, 1])
+      })
+
+      test.each([303, 302])(
+        'a key changes nothing about a server that is gone after a %i',
+        async (status) => {
+          const port = await freePort()
+          const other = createServer((_request, response) => {
+            response.writeHead(429, { connection: 'close' }).end(() => other.close())
+          }).listen(port, '127.0.0.1')
+          await once(other, 'listening')
+          const server = await scripted(redirects(status, `http://127.0.0.1:${port}/`))
+          const error = await ended(send({ retries: 2 })(server.origin, charge))
+          expect(error).toMatchObject({ code: 'outcome-unknown', reason: 'retries', attempts: 3 })
+          expect(keysOf(server).size).toBe(1)
+        },
+      )
+
+      test.each(['http://[bad', 'ftp://127.0.0.1/'])(
+        'what it names cannot be asked: %s',
+        async (location) => {
+          const server = await scripted(redirects(303, location))
+          expect(await ended(send({ retries: 1 })(server.origin, charge))).toMatchObject({
+            code: 'outcome-unknown',
+          })
+          expect(await ended(send(bare)(server.origin, charge))).toMatchObject({ code: 'outcome-unknown' })
+          expect(server.received.at(-1)?.headers['idempotency-key']).toBeUndefined()
+        },
+      )
+
+      test.each([301, 302])('%i of a POST is read without key, body and content fields', async (status) => {
+        const server = await scripted(redirects(status, '/charges/1'), answers(200, { id: 1 }))
+        expect((await send()(server.origin, charge)).text).toBe('{"id":1}')
+        const { method, headers, body } = server.received[1] as Received
+        expect([method, headers['idempotency-key'], headers['content-type'], body.length]).toEqual([
+          'GET',
+          undefined,
+          undefined,
+          0,
+        ])
+      })
+
+      test('302 of a PATCH keeps method, key and octets within the origin, and is the answer elsewhere', async () => {
+        const other = await scripted(answers(200))
+        const server = await scripted(redirects(302, '/moved'), redirects(302, other.origin))
+        const sent = await send()(server.origin, { ...charge, method: 'PATCH' })
+        expect([sent.status, other.received.length]).toEqual([302, 0])
+        expect(server.received.map(({ method, url }) => `${method} ${url}`)).toEqual([
+          'PATCH /',
+          'PATCH /moved',
+        ])
+        expect(server.received[1]?.body).toEqual(server.received[0]?.body)
+        expect(keysOf(server).size).toBe(1)
+      })
+
+      test('credentials that are taken anew are for their origin', async () => {
+        const other = await scripted(answers(401), answers(200))
+        const server = await scripted(redirects(307, other.origin))
+        const refresh = (): Record<string, string> => ({ authorization: 'Bearer 1' })
+        expect((await send({ methods: [], refresh })(server.origin, charge)).status).toBe(200)
+        expect(other.received.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined])
+      })
+    })
 
     test('an abort ends the attempt that is sent', async () => {
       const abort = new AbortController()

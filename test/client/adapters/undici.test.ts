@@ -213,6 +213,77 @@ test('an abort while a body is read that never ends', async () => {
   expect(server.received).toHaveLength(0)
 })
 
+test('the deadline ends the reading of a body that never ends', async () => {
+  const server = await scripted(answers(201))
+  const dispatcher = closed(new Agent()).compose(idempotentInterceptor({ ...quick, deadline: 50 }))
+  const call = request(server.origin, { method: 'POST', body: new Readable({ read: () => {} }), dispatcher })
+  await expect(call).rejects.toMatchObject({ code: 'not-applied', reason: 'deadline', attempts: 0 })
+  expect(server.received).toHaveLength(0)
+})
+
+test('the report of an answer that passes through is there with its head', async () => {
+  const server = await scripted(lost, answers(200), (response) =>
+    response
+      .writeHead(200, { 'content-type': 'Text/Event-Stream', 'idempotent-replayed': 'true' })
+      .write('data: 1'),
+  )
+  const dispatcher = agent()
+  expect(callOf(await request(server.origin, { dispatcher }))).toEqual({
+    key: undefined,
+    attempts: 2,
+    replayed: false,
+  })
+  const call = { method: 'POST', dispatcher, ...idempotency({ key: 'k-1' }) } as const
+  const stored = await request(server.origin, call)
+  expect(callOf(stored)).toEqual({ key: 'k-1', attempts: 1, replayed: true })
+  stored.body.on('error', () => {}).destroy()
+})
+
+test("a handler that throws at its end is nobody else's error", async () => {
+  const server = await scripted(answers(503))
+  const unhandled: unknown[] = []
+  const onUnhandled = (error: unknown): void => void unhandled.push(error)
+  process.on('unhandledRejection', onUnhandled)
+  onTestFinished(() => void process.off('unhandledRejection', onUnhandled))
+  const told = Promise.withResolvers<Error>()
+  agent().dispatch(
+    { origin: server.origin, path: '/', method: 'POST' },
+    {
+      onResponseError(_controller, error) {
+        told.resolve(error)
+        throw new Error('of the handler')
+      },
+    },
+  )
+  expect(isClientError(await told.promise, 'outcome-unknown')).toBe(true)
+  await new Promise(setImmediate)
+  expect(unhandled).toEqual([])
+})
+
+test('a handler that pauses before its answer gets none of it until it resumes', async () => {
+  const server = await scripted(answers(200, { id: 1 }))
+  const dispatcher = agent()
+  const started = Promise.withResolvers<Dispatcher.DispatchController>()
+  const ended = Promise.withResolvers<void>()
+  const pieces: Buffer[] = []
+  dispatcher.dispatch(
+    { origin: server.origin, path: '/', method: 'GET' },
+    {
+      onRequestStart: (controller) => controller.pause(),
+      onResponseStart: (controller) => started.resolve(controller),
+      onResponseData: (_controller, piece) => void pieces.push(piece),
+      onResponseEnd: () => ended.resolve(),
+      onResponseError: (_controller, error) => ended.reject(error),
+    },
+  )
+  const controller = await started.promise
+  await (await request(server.origin, { dispatcher })).body.text()
+  expect(pieces).toEqual([])
+  controller.resume()
+  await ended.promise
+  expect(Buffer.concat(pieces).toString()).toBe('{"id":1}')
+})
+
 test('a request that never had a connection was never sent', async () => {
   const server = await scripted(silent)
   const one = closed(new Pool(server.origin, { connections: 1 }))
