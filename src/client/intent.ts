@@ -2,21 +2,27 @@
  * Calls that name what is meant. The call is kept before it is first sent, so that a second press, a reload, another
  * tab or a new process sends the same key and the same octets, and goes when its outcome is known.
  *
- * How a call ends decides whether it stays:
- *   answered     the operation's own answer: settled
- *   turned away  an answer that says nothing was done (401, 429, ..), or NotAppliedError: forgotten, a new press is a
- *                new call
- *   refused      KeyRefusedError: forgotten where the first attempt of a new call got it, else it stays, because an
- *                earlier attempt may have taken effect
- *   unknown      UnknownOutcomeError, HorizonError, an abort, any other error: it stays
+ * A press is new where it kept the call and nobody else was given it until it was sent. How a call ends decides whether
+ * it stays:
+ *   answered     up to 399: settled. A refusal: forgotten, because the next press is another try
+ *   turned away  an answer that says nothing was done (401, 429, ..), NotAppliedError, KeyRefusedError at the first
+ *                attempt, an abort before it was sent: where the press is new the call is withdrawn, which does nothing
+ *                if somebody else was given it by then; where it is not, an earlier attempt may have taken effect
+ *   unknown      UnknownOutcomeError, HorizonError, an abort, any other error: it stays, and is kept again where
+ *                somebody else has ended it meanwhile; the next press in this process goes on with its key in any case
+ *
+ * Whoever sends has the call kept at that moment: it is looked up while nobody else sends it, and kept again, with the
+ * same key, where it was ended meanwhile.
  */
+import type { FetchInput } from './exchange.ts'
 import { InvalidOptionError } from '../core/errors.ts'
 import { type HorizonError, isClientError } from './errors.ts'
 import type { CallOptions, IdempotentFetch } from './fetch.ts'
 import { fly } from './flights.ts'
-import { newKey } from './key.ts'
 import { intentText, type KeyPart } from './key-for.ts'
-import type { Kept, KeeperError, KeptCall, KeyKeeper } from './keepers/keeper.ts'
+import { KeeperError, type KeptCall, type KeyKeeper } from './keepers/keeper.ts'
+import { keptCallOf, readRequest } from './kept-request.ts'
+import { noteKnown, noteUnknown, unknownCall } from './unknown-calls.ts'
 
 /** What a call says of itself besides what `fetch` takes. */
 export interface KeptCallOptions extends CallOptions {
@@ -30,7 +36,7 @@ export interface KeptCallOptions extends CallOptions {
 /** `false` sends the request once, as `fetch` itself does. */
 export type KeptInit = RequestInit & { readonly idempotency?: KeptCallOptions | false }
 
-export type KeptFetch = (input: RequestInfo | URL, init?: KeptInit) => Promise<Response>
+export type KeptFetch = (input: FetchInput, init?: KeptInit) => Promise<Response>
 
 export interface KeptFetchOptions {
   /** What sends, made by `createIdempotentFetch`. */
@@ -48,12 +54,24 @@ export interface KeptFetchOptions {
    * it up by its business id.
    */
   readonly onReplaced?: (call: KeptCall) => void
-  /** Told when a call whose outcome is known could not be settled: it is sent once more by `resumeKept`, and replayed. */
+  /**
+   * Told when the keeper failed at the end of a call. One whose outcome is known is sent once more by `resumeKept`, and
+   * replayed.
+   */
   readonly onUnsettled?: (error: KeeperError, call: KeptCall) => void
 }
 
-/** How a flight of `resumeKept` ends whose call was settled by another tab or process. */
-const elsewhere = new Error('The call was settled elsewhere.')
+/** How a flight of `resumeKept` ends whose call was ended by another tab or process. */
+class Elsewhere extends Error {
+  readonly call: KeptCall
+  constructor(call: KeptCall) {
+    super('The call was ended elsewhere.')
+    this.call = call
+  }
+}
+
+/** Each round after the first is one in which another tab or process has ended the call. */
+const roundsMax = 100
 
 const keptFieldsDefault = ['accept', 'content-encoding', 'content-language'] as const
 const credentials = /^(authorization|cookie|proxy-authorization)$|token|secret|api-?key|signature|session/i
@@ -85,9 +103,9 @@ export function keptFetch(options: KeptFetchOptions): KeptFetch {
       return await fetch(input, { ...init, idempotency })
     }
     const { intent: parts, ...rest } = idempotency
-    const intent = typeof parts === 'string' ? parts.toWellFormed() : intentText(parts)
+    const intent = intentOf(parts)
     if (intent === '') throw new InvalidOptionError('intent', 'must not be empty')
-    const request = await read(input, init)
+    const request = await readRequest(input, init)
     if (request.headers.has(keyHeader)) {
       throw new InvalidOptionError(
         keyHeader,
@@ -95,93 +113,150 @@ export function keptFetch(options: KeptFetchOptions): KeptFetch {
       )
     }
     const fresh = keptCallOf(intent, request, rest, keptFields)
-    const start = (): Promise<Response> =>
-      fly(keeper, fresh, request.signal, (signal) =>
-        sendKept(options, fresh, rest.sentSince, signal, async ({ call, sentSince }) => {
-          const sent = { key: call.key, ...(sentSince !== undefined && { sentSince }) }
-          return await fetch(request.input, { ...request.init, signal, idempotency: sent })
-        }),
-      )
-    // A flight of `resumeKept` may find that another tab has the answer, which is none for this caller.
-    return await start().catch((error: unknown) => (error === elsewhere ? start() : Promise.reject(error)))
+    let earlier = unknownCall(keeper, fresh)
+    for (let round = 0; round < roundsMax; round++) {
+      const wanted = earlier === undefined ? fresh : againOf(fresh, earlier)
+      const sentSince = earlier?.createdAt ?? rest.sentSince
+      try {
+        return await fly(keeper, wanted, request.signal, (signal) =>
+          press(options, wanted, sentSince, signal, (call, since) =>
+            fetch(request.input, {
+              ...request.init,
+              signal,
+              idempotency: { key: call.key, ...(since !== undefined && { sentSince: since }) },
+            }),
+          ),
+        )
+      } catch (error) {
+        if (!(error instanceof Elsewhere)) throw error
+        // This caller joined a flight of `resumeKept`, which has no answer: under the same key there is one.
+        earlier = error.call
+      }
+    }
+    throw endedTooOften()
   }
 }
 
-/** A request as its caller made it, credentials included, with its octets. */
-interface Read {
-  readonly input: RequestInfo
-  readonly init: RequestInit
-  readonly url: string
-  readonly method: string
-  readonly headers: Headers
-  readonly body: string | Uint8Array<ArrayBuffer> | undefined
-  readonly signal: AbortSignal | null | undefined
+/** The same request under the key that it had. */
+function againOf(fresh: KeptCall, { key, createdAt }: KeptCall): KeptCall {
+  return { ...fresh, key, createdAt }
 }
 
-/** Streams are read to their end; forms get the boundary that all attempts use. */
-async function read(input: RequestInfo | URL, init: RequestInit): Promise<Read> {
-  const request = new Request(input, init)
-  const { url, headers } = request
-  const method = request.method.toUpperCase()
-  let body: Read['body']
-  // As it is sent: a half of a character has no octets.
-  if (typeof init.body === 'string') body = init.body.toWellFormed()
-  else if (request.body !== null) body = new Uint8Array(await request.arrayBuffer())
-  const fixed = { method, headers, body } as RequestInit
-  const isRequest = input instanceof Request
-  return {
-    // A request brings its mode and the like.
-    input: isRequest ? new Request(request, fixed) : url,
-    init: { ...init, ...fixed },
-    ...{ url, method, headers, body },
-    signal: isRequest ? request.signal : init.signal,
-  }
+function endedTooOften(): KeeperError {
+  return new KeeperError('unavailable', new Error(`Others have ended the call ${roundsMax} times.`))
 }
 
-function keptCallOf(
-  intent: string,
-  { url, method, headers, body }: Read,
-  { key = newKey(), sentSince = Date.now() }: CallOptions,
-  keptFields: readonly string[],
-): KeptCall {
-  const fields = keptFields.flatMap((name) => {
-    const value = headers.get(name)
-    return value === null ? [] : [[name.toLowerCase(), value]]
-  })
-  return {
-    ...{ intent, key, method, url },
-    contentType: headers.get('content-type'),
-    ...{ fields: Object.fromEntries(fields), body, createdAt: sentSince },
-  }
+function intentOf(intent: string | readonly KeyPart[]): string {
+  return typeof intent === 'string' ? intent.toWellFormed() : intentText(intent)
 }
 
-/** Keeps, sends and settles. */
-async function sendKept(
-  { keeper, onReplaced, onUnsettled }: Pick<KeptFetchOptions, 'keeper' | 'onReplaced' | 'onUnsettled'>,
+type Ends = Pick<KeptFetchOptions, 'keeper' | 'onUnsettled'>
+
+/** Keeps, sends and ends a call. */
+async function press(
+  options: Ends & Pick<KeptFetchOptions, 'onReplaced'>,
   fresh: KeptCall,
-  sentSince: number | undefined,
+  callersSince: number | undefined,
   signal: AbortSignal,
-  send: (sent: { readonly call: KeptCall; readonly sentSince: number | undefined }) => Promise<Response>,
+  send: (call: KeptCall, sentSince: number | undefined) => Promise<Response>,
 ): Promise<Response> {
-  const { call, isNew, replaced }: Kept = await keeper.keep(fresh)
-  let isSent = false
-  const run = (): Promise<Response> => {
+  const { keeper, onReplaced } = options
+  let wanted = fresh
+  let since = callersSince
+  for (let round = 0; round < roundsMax; round++) {
+    const { call, isNew, replaced } = await keeper.keep(wanted)
+    if (!isNew) since = call.createdAt
+    let isSent = false
+    try {
+      if (replaced !== undefined) onReplaced?.(replaced)
+      const response = await sendHeld(options, call, since, signal, (sentSince) => {
+        isSent = true
+        return send(call, sentSince)
+      })
+      if (response !== undefined) return response
+    } catch (error) {
+      if (since === undefined && !isSent) await endIn(options, 'withdraw', call)
+      throw error
+    }
+    // Under another key it could take effect twice.
+    wanted = call
+    since = call.createdAt
+  }
+  throw endedTooOften()
+}
+
+/**
+ * Sends what is kept while nobody else does, and ends it. `undefined` where somebody else has ended it; nothing is sent
+ * then.
+ *
+ * @param since when it may have been sent first; `undefined` for a call that is new
+ */
+async function sendHeld(
+  ends: Ends,
+  call: KeptCall,
+  since: number | undefined,
+  signal: AbortSignal,
+  send: (sentSince: number | undefined) => Promise<Response>,
+): Promise<Response | undefined> {
+  const { keeper } = ends
+  const run = async (): Promise<Response | undefined> => {
+    const standing = await standingOf(keeper, call, since === undefined)
+    if (standing === 'ended') return undefined
     signal.throwIfAborted()
-    isSent = true
-    return send({ call, sentSince: isNew ? sentSince : call.createdAt })
+    const isNew = standing === 'new'
+    try {
+      const response = await send(isNew ? undefined : (since ?? call.createdAt))
+      noteKnown(keeper, call.intent)
+      // A refusal is not to be repeated: the card that was declined may have money by now.
+      await endIn(ends, isDone(response) ? 'settle' : isNew ? 'withdraw' : 'forget', call)
+      return response
+    } catch (error) {
+      if (isNew && tookNoEffect(error)) await endIn(ends, 'withdraw', call)
+      else await stayUnknown(ends, call, error)
+      throw error
+    }
   }
-  const end = async (verb: 'settle' | 'forget'): Promise<void> => {
-    await keeper[verb](call).catch((error: KeeperError) => onUnsettled?.(error, call))
-  }
+  return await (keeper.hold?.(call, signal, run) ?? run())
+}
+
+async function endIn(
+  { keeper, onUnsettled }: Ends,
+  verb: 'settle' | 'forget' | 'withdraw',
+  call: KeptCall,
+): Promise<void> {
+  await keeper[verb](call).catch((error: KeeperError) => onUnsettled?.(error, call))
+}
+
+/** What is known of a kept call right before it is sent. */
+async function standingOf(
+  keeper: KeyKeeper,
+  call: KeptCall,
+  isMine: boolean,
+): Promise<'new' | 'shared' | 'ended'> {
+  if (!isMine) return (await keeper.share(call)) ? 'shared' : 'ended'
+  const found = await keeper.find(call.intent)
+  if (found?.call.key !== call.key || found.isDone) return 'ended'
+  return found.isShared ? 'shared' : 'new'
+}
+
+/** Whether the operation was done. One that was sent on to another origin was not. */
+function isDone({ status }: Response): boolean {
+  return status < 400 && status !== 307 && status !== 308
+}
+
+/** What may have taken effect stays kept, also where others that sent it at once have ended it by now. */
+async function stayUnknown({ keeper, onUnsettled }: Ends, call: KeptCall, error: unknown): Promise<void> {
+  // Nobody sends what is too old, so only the keeper remembers it.
+  if (isClientError(error, 'horizon-passed')) noteKnown(keeper, call.intent)
+  else noteUnknown(keeper, call)
   try {
-    if (replaced !== undefined) onReplaced?.(replaced)
-    const response = await (keeper.hold?.(call, signal, run) ?? run())
-    // A refusal is not to be repeated: the card that was declined may have money by now.
-    await end(response.status < 400 ? 'settle' : 'forget')
-    return response
-  } catch (error) {
-    if (isNew && (!isSent || tookNoEffect(error))) await end('forget')
-    throw error
+    if (await keeper.share(call)) return
+    const found = await keeper.find(call.intent)
+    if (found !== undefined && found.call.key !== call.key) return
+    await keeper.keep(call)
+    await keeper.share(call)
+  } catch (failure) {
+    onUnsettled?.(failure as KeeperError, call)
   }
 }
 
@@ -196,12 +271,13 @@ export interface ResumeOptions {
   readonly fetch: IdempotentFetch
   readonly keeper: KeyKeeper
   /** Fields for each call, such as the credentials of now: none are kept. */
-  readonly headers?: (call: KeptCall) => HeadersInit | Promise<HeadersInit>
+  readonly headers?: (call: KeptCall) => RequestInit['headers'] | Promise<RequestInit['headers']>
   /** Calls that are sent at once. Default 4. */
   readonly concurrency?: number
   /**
    * Given each call that is too old to be sent again, to be looked up by its business id; the call goes when it
-   * returns. Default: the call stays, and its intent ends with a `HorizonError` until it is `forgetKept`.
+   * returns, and stays when it throws. Default: the call stays, and its intent ends with a `HorizonError` until it is
+   * `forgetKept`.
    */
   readonly onPastHorizon?: (call: KeptCall) => void | Promise<void>
   /** Stops what was not sent yet, and leaves it for the next time. */
@@ -213,7 +289,7 @@ export type Resumed =
   | { readonly end: 'answered'; readonly call: KeptCall; readonly response: Response }
   /** Another tab or process got its answer meanwhile. */
   | { readonly end: 'elsewhere'; readonly call: KeptCall }
-  /** It stays for the next time. */
+  /** It stays for the next time. The error is the call's, the keeper's, or what `headers` or `onPastHorizon` threw. */
   | { readonly end: 'unknown'; readonly call: KeptCall; readonly error: unknown }
   /** Too old to be sent. */
   | { readonly end: 'past-horizon'; readonly call: KeptCall; readonly error: HorizonError }
@@ -224,7 +300,7 @@ const concurrencyMax = 100
  * Sends what an earlier page or process left without an outcome, with the same key and the same octets, the oldest
  * first. Call it once at the start; it never rejects for a call.
  *
- * @throws InvalidOptionError, KeeperError, and what `onPastHorizon` throws
+ * @throws InvalidOptionError, and KeeperError where the calls cannot be listed
  * @example
  * for (const resumed of await resumeKept({ fetch, keeper, headers: () => ({ authorization }) })) {
  *   if (resumed.end === 'answered') show(await resumed.response.json())
@@ -253,63 +329,56 @@ export async function resumeKept(options: ResumeOptions): Promise<Resumed[]> {
 }
 
 async function resume(options: ResumeOptions, call: KeptCall): Promise<Resumed> {
-  const { fetch, keeper, headers, onPastHorizon } = options
+  const { fetch, keeper, headers } = options
   const { url, method, contentType, fields, body, key, createdAt: sentSince } = call
   try {
-    const response = await fly(keeper, call, options.signal, (signal) =>
-      heldElse(keeper, call, signal, async () => {
+    const response = await fly(keeper, call, options.signal, async (signal) => {
+      const answer = await sendHeld({ keeper }, call, sentSince, signal, async () => {
         const sent = new Headers(await headers?.(call))
         for (const [name, value] of Object.entries(fields ?? {})) sent.set(name, value)
         if (contentType !== null) sent.set('content-type', contentType)
         const idempotency = { key, sentSince }
-        return await fetch(url, { method, headers: sent, body: body as BodyInit, signal, idempotency })
-      }),
-    )
+        return await fetch(url, { method, headers: sent, body: body as string, signal, idempotency })
+      })
+      if (answer === undefined) throw new Elsewhere(call)
+      return answer
+    })
     return { end: 'answered', call, response }
   } catch (error) {
-    if (error === elsewhere) return { end: 'elsewhere', call }
-    if (!isHorizonError(error)) return { end: 'unknown', call, error }
-    if (onPastHorizon !== undefined) {
+    if (error instanceof Elsewhere) return { end: 'elsewhere', call }
+    if (!isClientError(error, 'horizon-passed')) return { end: 'unknown', call, error }
+    return await pastHorizon(options, call, error as HorizonError)
+  }
+}
+
+async function pastHorizon(
+  { keeper, onPastHorizon }: ResumeOptions,
+  call: KeptCall,
+  error: HorizonError,
+): Promise<Resumed> {
+  if (onPastHorizon !== undefined) {
+    try {
       await onPastHorizon(call)
       await keeper.forget(call)
+    } catch (failure) {
+      return { end: 'unknown', call, error: failure }
     }
-    return { end: 'past-horizon', call, error }
   }
-}
-
-function isHorizonError(error: unknown): error is HorizonError {
-  return isClientError(error, 'horizon-passed')
-}
-
-/** Sends while nobody else does, unless whoever did got its outcome. */
-async function heldElse(
-  keeper: KeyKeeper,
-  call: KeptCall,
-  signal: AbortSignal,
-  send: () => Promise<Response>,
-): Promise<Response> {
-  const run = async (): Promise<Response> => {
-    const isLeft = (await keeper.list()).some(({ key }) => key === call.key)
-    if (!isLeft) throw elsewhere
-    const response = await send()
-    // Where it fails, the next start gets the stored answer.
-    await keeper[response.status < 400 ? 'settle' : 'forget'](call).catch(() => {})
-    return response
-  }
-  return await (keeper.hold?.(call, signal, run) ?? run())
+  return { end: 'past-horizon', call, error }
 }
 
 /**
- * Gives up what is kept for an intent, once it was looked up by its business id: the next call under it is a new one.
- * Whether there was one.
+ * Gives up what is kept for an intent, once it was looked up by its business id, and what `keepAfterDone` remembers of
+ * it: the next call under it is a new one. Whether there was one.
  *
  * @throws KeeperError
  * @example
  * await forgetKept(keeper, ['pay', cartId, amount])
  */
 export async function forgetKept(keeper: KeyKeeper, intent: string | readonly KeyPart[]): Promise<boolean> {
-  const text = typeof intent === 'string' ? intent : intentText(intent)
-  const call = (await keeper.list()).find((kept) => kept.intent === text)
-  if (call !== undefined) await keeper.forget(call)
-  return call !== undefined
+  const text = intentOf(intent)
+  noteKnown(keeper, text)
+  const found = await keeper.find(text)
+  if (found !== undefined) await keeper.forget(found.call)
+  return found !== undefined
 }

@@ -61,6 +61,7 @@ export function keeperConformance({ name, open }: KeeperUnderTest): void {
     const intents = ['pay', 'pay:', 'Pay', '', '../pay', 'pay\0', 'päy', '🧾', 'x'.repeat(2_000), '__proto__']
     for (const intent of intents) expect((await keeper.keep(aCall({ intent }))).isNew).toBe(true)
     for (const intent of intents) expect((await keeper.keep(aCall({ intent }))).isNew).toBe(false)
+    for (const intent of intents) expect((await keeper.find(intent))?.call.intent).toBe(intent)
     expect((await keeper.list()).map(({ intent }) => intent).sort()).toEqual([...intents].sort())
   })
 
@@ -109,6 +110,108 @@ export function keeperConformance({ name, open }: KeeperUnderTest): void {
       expect((await again().list()).map(({ key }) => key)).toEqual([second.key])
     })
   }
+
+  named('finds what is kept for an intent, and says who was given it', async () => {
+    const { keeper, again } = open({})
+    const call = aCall()
+    await keeper.keep(aCall({ intent: 'another' }))
+    expect(await keeper.find(call.intent)).toBeUndefined()
+    await keeper.keep(call)
+    expect(await again().find(call.intent)).toStrictEqual({ call, isShared: false, isDone: false })
+    await again().keep(aCall())
+    expect(await keeper.find(call.intent)).toStrictEqual({ call, isShared: true, isDone: false })
+    const edited = aCall({ body: 'other' })
+    await keeper.keep(edited)
+    expect(await again().find(call.intent)).toStrictEqual({ call: edited, isShared: false, isDone: false })
+    await keeper.forget(edited)
+    expect(await again().find(call.intent)).toBeUndefined()
+  })
+
+  named('a call that nobody else was given can be withdrawn', async () => {
+    const { keeper, again } = open({})
+    const call = aCall()
+    await keeper.keep(call)
+    await again().withdraw(aCall())
+    expect(await keeper.list()).toHaveLength(1)
+    await again().withdraw(call)
+    expect(await keeper.list()).toEqual([])
+    expect((await keeper.keep(aCall())).isNew).toBe(true)
+  })
+
+  const gifts: Readonly<Record<string, (keeper: KeyKeeper, call: KeptCall) => Promise<unknown>>> = {
+    'by keep': (keeper) => keeper.keep(aCall()),
+    'by share': (keeper, call) => keeper.share(call),
+  }
+  for (const [gift, give] of Object.entries(gifts)) {
+    named(`a call that somebody else was given ${gift} stays until it is settled`, async () => {
+      const { keeper, again } = open({})
+      const call = aCall()
+      await keeper.keep(call)
+      await give(again(), call)
+      await keeper.withdraw(call)
+      expect(await again().list()).toStrictEqual([call])
+      await again().settle(call)
+      expect(await keeper.list()).toEqual([])
+    })
+  }
+
+  named('of a withdrawal and a gift at once, one comes first for both', async () => {
+    const { keeper, again } = open({})
+    const other = again()
+    for (let at = 0; at < 8; at++) {
+      const call = aCall({ intent: `${at}` })
+      await keeper.keep(call)
+      const [isGiven] = await Promise.all([other.share(call), keeper.withdraw(call)])
+      expect((await keeper.find(call.intent)) !== undefined).toBe(isGiven)
+    }
+  })
+
+  named('shares what is kept, and nothing else', async () => {
+    const { keeper, again } = open({ keepAfterDone: '1h' })
+    const call = aCall()
+    expect(await keeper.share(call)).toBe(false)
+    await keeper.keep(call)
+    expect(await again().share(call)).toBe(true)
+    expect(await keeper.share(call)).toBe(true)
+    expect(await keeper.share(aCall())).toBe(false)
+    await keeper.settle(call)
+    expect(await again().share(call)).toBe(false)
+    expect(await keeper.list()).toEqual([])
+  })
+
+  named('a repeat of what is done is kept until it is settled, whatever time passes', async () => {
+    const clock = { time: Date.now(), now: (): number => clock.time }
+    const { keeper, again } = open({ keepAfterDone: '1h', lifetime: '24h', clock })
+    const call = aCall({ createdAt: clock.time })
+    await keeper.keep(call)
+    await keeper.settle(call)
+    expect(await keeper.find(call.intent)).toStrictEqual({ call, isShared: false, isDone: true })
+    expect(await again().keep(aCall())).toStrictEqual({ call, isNew: false })
+    clock.time += 2 * hourMs
+    expect(await keeper.find(call.intent)).toStrictEqual({ call, isShared: true, isDone: false })
+    await keeper.withdraw(call)
+    expect(await again().list()).toStrictEqual([call])
+    await again().settle(call)
+    expect(await keeper.list()).toEqual([])
+    expect(await keeper.find(call.intent)).toBeUndefined()
+    // Its outcome was told once, so that nothing is to be looked up when it is too old.
+    const other = aCall({ intent: 'other', createdAt: clock.time })
+    await keeper.keep(other)
+    await keeper.settle(other)
+    await keeper.keep(aCall({ intent: 'other' }))
+    clock.time += 13 * hourMs
+    expect(await again().list()).toEqual([])
+    expect((await keeper.keep(aCall({ intent: 'other', createdAt: clock.time }))).isNew).toBe(true)
+  })
+
+  named('a withdrawal says nothing of what is done', async () => {
+    const { keeper, again } = open({ keepAfterDone: '1h' })
+    const call = aCall()
+    await keeper.keep(call)
+    await again().settle(call)
+    await keeper.withdraw(call)
+    expect(await keeper.keep(aCall())).toStrictEqual({ call, isNew: false })
+  })
 
   named('lists what is left, oldest first', async () => {
     const { keeper } = open({})

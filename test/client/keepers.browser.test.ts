@@ -181,6 +181,37 @@ describe.skipIf(!available)('tabs that share a keeper', () => {
     expectOneCharge(shop)
   })
 
+  test('the first is turned away, and the one in line loses its answer: one charge', async () => {
+    const shop = await slowShop()
+    const context = await newContext()
+    const query = 'keeper=indexed-db&waits&retries=0'
+    const [one, two] = [await visit(context, shop, query), await visit(context, shop, query)]
+    const [sent, turnedAway] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    await one.route('**/charges', async (route) => {
+      sent.resolve()
+      await turnedAway.promise
+      await route.fulfill({ status: 429 })
+    })
+    shop.answer()
+    // Not by the server: Chromium sends once more by itself what a connection that was used before has lost.
+    await two.route('**/charges', async (route) => {
+      await route.fetch()
+      await route.abort('connectionreset')
+    })
+    await one.click('button')
+    await sent.promise
+    await two.click('button')
+    await expect.poll(async () => await waitingIn(two)).toBe(1)
+    turnedAway.resolve()
+    await said(two, /^UnknownOutcomeError/)
+    expect(shop.effects).toHaveLength(1)
+    await one.unroute('**/charges')
+    await one.reload()
+    await one.click('button')
+    await said(one, 'paid 1')
+    expectOneCharge(shop)
+  })
+
   test.each(['local', 'indexed-db'])(
     '%s: closed in mid-request, and the shop opened anew: one charge',
     async (kind) => {
@@ -346,6 +377,40 @@ describe.skipIf(!available)('conformance', () => {
     expect(await keeper.list()).toEqual([])
     expect(await keeper.keep(aCall())).toMatchObject({ isNew: true })
   })
+
+  test('indexed-db: a connection that was closed without a word is opened again', async () => {
+    const page = pages[0] as Page
+    const keeper = borrowed(page, 'indexed-db', `indexed-db:${crypto.randomUUID()}`, {})
+    const call = aCall()
+    await keeper.keep(call)
+    await page.evaluate(`{
+      const { transaction } = IDBDatabase.prototype
+      IDBDatabase.prototype.transaction = function (...args) {
+        IDBDatabase.prototype.transaction = transaction
+        this.close()
+        return this.transaction(...args)
+      }
+    }`)
+    expect(await keeper.list()).toEqual([call])
+    expect(await keeper.keep(aCall())).toMatchObject({ call, isNew: false })
+  })
+
+  test('indexed-db: behind a deletion that another tab blocks it is told, and used when that is over', async () => {
+    const name = `indexed-db:${crypto.randomUUID()}`
+    const [page, other] = pages as [Page, Page]
+    const keeper = borrowed(page, 'indexed-db', name, {})
+    await keeper.keep(aCall())
+    await other.evaluate(`new Promise((resolve) => {
+      indexedDB.open('${name}').onsuccess = ({ target }) => resolve(void (globalThis.blocking = target.result))
+    })`)
+    await page.evaluate(
+      `new Promise((resolve) => { indexedDB.deleteDatabase('${name}').onblocked = () => resolve() })`,
+    )
+    await expect(keeper.keep(aCall())).rejects.toMatchObject({ reason: 'unavailable' })
+    await other.evaluate('globalThis.blocking.close()')
+    expect(await keeper.keep(aCall())).toMatchObject({ isNew: true })
+    expect(await keeper.list()).toHaveLength(1)
+  })
 })
 
 let lent = 0
@@ -364,8 +429,11 @@ function borrowed(page: Page, kind: BrowserKeeper, name: string, options: Keeper
   }
   return {
     keep: (call) => ask('keep', call) as ReturnType<KeyKeeper['keep']>,
+    find: (intent) => ask('find', aCall({ intent })) as ReturnType<KeyKeeper['find']>,
+    share: (call) => ask('share', call) as Promise<boolean>,
     settle: (call) => ask('settle', call) as Promise<void>,
     forget: (call) => ask('forget', call) as Promise<void>,
+    withdraw: (call) => ask('withdraw', call) as Promise<void>,
     list: () => ask('list') as ReturnType<KeyKeeper['list']>,
   }
 }

@@ -15,8 +15,8 @@ import { sqliteKeeper } from '../../src/client/keepers/sqlite.ts'
 
 type Step =
   | { readonly verb: 'keep'; readonly intent: string; readonly body: string }
-  /** The end of one of the calls so far. */
-  | { readonly verb: 'settle' | 'forget'; readonly at: number }
+  /** What happens to one of the calls so far. */
+  | { readonly verb: 'settle' | 'forget' | 'withdraw' | 'share'; readonly at: number }
   | { readonly verb: 'wait'; readonly minutes: number }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -30,7 +30,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 4,
-    arbitrary: fc.record({ verb: fc.constantFrom('settle' as const, 'forget' as const), at: fc.nat(20) }),
+    arbitrary: fc.record({
+      verb: fc.constantFrom('settle' as const, 'forget' as const, 'withdraw' as const, 'share' as const),
+      at: fc.nat(20),
+    }),
   },
   {
     weight: 2,
@@ -72,7 +75,8 @@ async function tell(make: (options: KeeperOptions) => KeyKeeper, steps: readonly
       }
       default: {
         const call = calls[taken.at % calls.length]
-        if (call !== undefined) await keeper[taken.verb](call)
+        if (call === undefined) break
+        story.push((await keeper[taken.verb](call)) ?? null, (await keeper.find(call.intent)) ?? null)
       }
     }
     story.push(await keeper.list())

@@ -139,6 +139,68 @@ describe('file', () => {
     expect(await keeper.list()).toHaveLength(1)
   })
 
+  test('a call that is done does not come back from what a crash left, when it is cleaned', async () => {
+    const folder = newFolder()
+    const clock = { time: Date.now(), now: (): number => clock.time }
+    const keeper = fileKeeper({ folder, clock })
+    const call = aCall({ createdAt: clock.time })
+    await keeper.keep(call)
+    const [first] = readdirSync(folder) as [string]
+    const text = readFileSync(join(folder, first))
+    await keeper.settle(call)
+    // As it is when the process is killed between its last two steps.
+    writeFileSync(join(folder, first), text)
+    expect(await keeper.list()).toEqual([])
+    clock.time += 61_000
+    const other = aCall({ intent: 'other', createdAt: clock.time })
+    const anew = fileKeeper({ folder, clock })
+    await anew.keep(other)
+    expect(readdirSync(folder)).toHaveLength(1)
+    expect(await anew.list()).toEqual([other])
+    expect((await anew.keep(aCall({ createdAt: clock.time }))).isNew).toBe(true)
+  })
+
+  test('a file that cannot be read goes when nobody may send it any more', async () => {
+    const folder = newFolder()
+    const keeper = fileKeeper({ folder })
+    await keeper.keep(aCall({ intent: 'young' }))
+    const [young] = readdirSync(folder) as [string]
+    await keeper.keep(aCall({ intent: 'old' }))
+    const old = readdirSync(folder).find((file) => file !== young) as string
+    for (const file of [young, old]) writeFileSync(join(folder, file), '')
+    const time = Date.now() / 1_000 - 13 * 3_600
+    utimesSync(join(folder, old), time, time)
+    await fileKeeper({ folder }).keep(aCall())
+    const files = readdirSync(folder)
+    expect(files).toHaveLength(2)
+    expect(files).toContain(young)
+  })
+
+  test('a folder that is removed is made again', async () => {
+    const folder = join(newFolder(), 'a', 'calls')
+    const keeper = fileKeeper({ folder })
+    const call = aCall()
+    await keeper.keep(call)
+    rmSync(join(folder, '..'), { recursive: true })
+    expect(await keeper.find(call.intent)).toBeUndefined()
+    rmSync(join(folder, '..'), { recursive: true })
+    await keeper.settle(call)
+    rmSync(join(folder, '..'), { recursive: true })
+    expect(await keeper.keep(call)).toMatchObject({ isNew: true })
+    expect(await keeper.list()).toEqual([call])
+  })
+
+  test('the folder is where it was when the process goes elsewhere', async () => {
+    const [home, elsewhere] = [newFolder(), newFolder()]
+    const before = process.cwd()
+    onTestFinished(() => process.chdir(before))
+    process.chdir(home)
+    const keeper = fileKeeper({ folder: './calls' })
+    await keeper.keep(aCall())
+    process.chdir(elsewhere)
+    expect(await keeper.list()).toHaveLength(1)
+  })
+
   test('files of others stay, and are no calls', async () => {
     const folder = newFolder()
     writeFileSync(join(folder, 'README'), 'mine')
@@ -192,6 +254,37 @@ describe('sqlite', () => {
     expect(await keeper.keep(aCall())).toMatchObject({ isNew: true })
   })
 
+  test('while another process writes it waits and lets this one run, for five seconds', async () => {
+    const file = join(newFolder(), 'calls.db')
+    const keeper = openSqlite(file, {})
+    await keeper.keep(aCall())
+    const other = new DatabaseSync(file)
+    onTestFinished(() => other.close())
+    other.exec('BEGIN IMMEDIATE')
+    // Who only looks waits for nobody.
+    expect(await keeper.list()).toHaveLength(1)
+    const kept = keeper.keep(aCall({ intent: 'soon' }))
+    // Stopped, this process could not let go.
+    setTimeout(() => other.exec('ROLLBACK'), 100)
+    expect(await kept).toMatchObject({ isNew: true })
+    other.exec('BEGIN IMMEDIATE')
+    await expect(keeper.keep(aCall({ intent: 'never' }))).rejects.toMatchObject({ reason: 'unavailable' })
+    other.exec('ROLLBACK')
+    expect(await keeper.list()).toHaveLength(2)
+  })
+
+  test.each(['removed', 'replaced'])('a file that was %s is not written to any more', async (how) => {
+    const folder = newFolder()
+    const file = join(folder, 'calls.db')
+    const keeper = openSqlite(file, {})
+    await keeper.keep(aCall({ intent: 'gone' }))
+    for (const name of readdirSync(folder)) rmSync(join(folder, name))
+    const call = aCall()
+    if (how === 'replaced') await openSqlite(file, {}).keep(call)
+    expect((await keeper.keep(call)).isNew).toBe(how === 'removed')
+    expect((await openSqlite(file, {}).list()).map(({ key }) => key)).toEqual([call.key])
+  })
+
   test('it can be closed and used again', async () => {
     const keeper = openSqlite(join(newFolder(), 'calls.db'), {})
     await keeper.keep(aCall())
@@ -227,6 +320,8 @@ describe('fallback', () => {
     expect(await keeper.keep(first)).toMatchObject({ isNew: true })
     isDown = false
     expect(await keeper.keep(aCall())).toEqual({ call: first, isNew: false })
+    expect(await keeper.share(first)).toBe(true)
+    await keeper.withdraw(first)
     await keeper.keep(aCall({ intent: 'other', createdAt: 1 }))
     expect((await keeper.list()).map(({ intent }) => intent)).toEqual(['other', first.intent])
     expect(told).toEqual(['full'])

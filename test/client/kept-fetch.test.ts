@@ -305,6 +305,34 @@ describe('how a call ends', () => {
     expect(await endOf(press(pay, charges))).toBe(201)
   })
 
+  test('a call is given up by the name that it was made by, also where it is done and remembered', async () => {
+    const charges = await startCharges()
+    const keeper = memoryKeeper({ keepAfterDone: '1m' })
+    const pay = client(keeper)
+    // Half a character is sent, kept and looked for as the same.
+    const half = 'pay\uD83E'
+    charges.faults.push('lost')
+    expect(await endOf(press(pay, charges, { idempotency: { intent: half } }))).toBe('outcome-unknown')
+    expect(await forgetKept(keeper, half)).toBe(true)
+    expect(await keeper.list()).toEqual([])
+    expect(await endOf(press(pay, charges, { idempotency: { intent: half } }))).toBe(201)
+    expect(keysOf(charges)).toHaveLength(2)
+    expect(await forgetKept(keeper, half)).toBe(true)
+    expect(await endOf(press(pay, charges, { idempotency: { intent: half } }))).toBe(201)
+    expect(keysOf(charges)).toHaveLength(3)
+    expect(charges.effects).toHaveLength(3)
+  })
+
+  test('sent on to another origin: nothing was done, and the next press is a new call', async () => {
+    const charges = await startCharges()
+    const keeper = memoryKeeper({ keepAfterDone: '1m' })
+    charges.app.post('/moved', (_req, res) => res.redirect(307, 'http://127.0.0.1:9/charges'))
+    const pay = client(keeper)
+    const call = pay(`${charges.origin}/moved`, { method: 'POST', body: 'x', idempotency: { intent } })
+    expect(await endOf(call)).toBe(307)
+    expect(await keeper.find('pay:7:100')).toBeUndefined()
+  })
+
   test('an outcome that cannot be settled is told, and the answer given', async () => {
     const charges = await startCharges()
     const keeper = memoryKeeper()
@@ -422,6 +450,32 @@ describe('resume', () => {
     expect(given).toEqual([old])
     expect(await keeper.list()).toEqual([])
     expect(charges.effects).toHaveLength(1)
+  })
+
+  test('what its listener throws is the end of that call alone, which stays', async () => {
+    const charges = await startCharges()
+    const keeper = memoryKeeper()
+    await keeper.keep(aKeptCharge(charges, { intent: 'old', createdAt: Date.now() - 13 * hourMs }))
+    for (const of of ['1', '2', '3']) await keeper.keep(aKeptCharge(charges, { intent: of, body: of }))
+    const error = new Error('reconciling failed')
+    const resumed = await resumeKept({
+      fetch: createIdempotentFetch(),
+      keeper,
+      onPastHorizon: () => Promise.reject(error),
+    })
+    expect(resumed.map(({ end }) => end)).toEqual(['unknown', 'answered', 'answered', 'answered'])
+    expect(resumed[0]).toMatchObject({ call: { intent: 'old' }, error })
+    expect((await keeper.list()).map(({ intent: of }) => of)).toEqual(['old'])
+  })
+
+  test('lists the calls once, however many there are', async () => {
+    const charges = await startCharges()
+    const kept = memoryKeeper()
+    for (const of of ['1', '2', '3']) await kept.keep(aKeptCharge(charges, { intent: of, body: of }))
+    let lists = 0
+    const keeper: KeyKeeper = { ...kept, list: () => ((lists += 1), kept.list()) }
+    expect(await resumeKept({ fetch: createIdempotentFetch(), keeper })).toHaveLength(3)
+    expect(lists).toBe(1)
   })
 
   test('a press while it resumes shares the flight', async () => {

@@ -5,11 +5,12 @@ import { type Entry, KeeperError } from './keeper.ts'
 type Unread<Shape> = { readonly [Name in keyof Shape]?: unknown }
 
 /** Text is kept as it is; octets in base64. */
-export function entryText({ call, doneAt }: Entry): string {
+export function entryText({ call, isShared, doneAt }: Entry): string {
   const { body, ...rest } = call
   return JSON.stringify({
     ...rest,
     ...(typeof body === 'string' ? { text: body } : body && { octets: toBase64(body) }),
+    isShared,
     doneAt,
   })
 }
@@ -26,18 +27,19 @@ export function entryOf(text: string): Entry {
 }
 
 /** @throws KeeperError for what is no entry */
-export function checkedEntry(found: Unread<Entry['call'] & { doneAt: number }>): Entry {
-  const { intent, key, method, url, contentType, fields, body, createdAt, doneAt } = found
+export function checkedEntry(found: Unread<Entry['call'] & Omit<Entry, 'call'>>): Entry {
+  const { intent, key, method, url, contentType, fields, body, createdAt, isShared, doneAt } = found
   const isWhole =
     [intent, key, method, url].every((text) => typeof text === 'string') &&
     (contentType === null || typeof contentType === 'string') &&
     (fields === undefined || (typeof fields === 'object' && fields !== null)) &&
     (body === undefined || typeof body === 'string' || body instanceof Uint8Array) &&
     Number.isFinite(createdAt) &&
+    (isShared === undefined || typeof isShared === 'boolean') &&
     (doneAt === undefined || Number.isFinite(doneAt))
   if (!isWhole) throw new KeeperError('damaged')
   const call = { intent, key, method, url, contentType, fields, body, createdAt } as Entry['call']
-  return { call, doneAt: doneAt as number | undefined }
+  return { call, isShared: isShared as boolean | undefined, doneAt: doneAt as number | undefined }
 }
 
 /** Arguments of one call; engines allow no more than some ten thousand. */

@@ -1,11 +1,11 @@
-import { type KeeperError, type KeyKeeper, type KeptCall, unsettled } from './keeper.ts'
+import type { KeeperError, KeptCall, KeyKeeper } from './keeper.ts'
 
 export interface FallbackKeeperOptions {
   /** Asked first. */
   readonly keeper: KeyKeeper
   /** Keeps what the first cannot, such as a `memoryKeeper()`. */
   readonly fallback: KeyKeeper
-  /** Told of each call that the first could not keep: it survives only what the fallback survives. */
+  /** Told of each verb that the first could not do: what it was about survives only what the fallback survives. */
   readonly onFallback: (error: KeeperError) => void
 }
 
@@ -19,30 +19,46 @@ export interface FallbackKeeperOptions {
  */
 export function fallbackKeeper({ keeper, fallback, onFallback }: FallbackKeeperOptions): KeyKeeper {
   /** What the first cannot do is done in the second alone. */
-  async function both(verb: 'settle' | 'forget', call: KeptCall): Promise<void> {
+  async function firstOf<Answer>(ask: (keeper: KeyKeeper) => Promise<Answer>): Promise<Answer> {
+    try {
+      return await ask(keeper)
+    } catch (error) {
+      onFallback(error as KeeperError)
+      return await ask(fallback)
+    }
+  }
+
+  async function both(verb: 'settle' | 'forget' | 'withdraw', call: KeptCall): Promise<void> {
     await fallback[verb](call)
     await keeper[verb](call).catch(onFallback)
   }
+
   return {
     async keep(fresh) {
-      const held = (await fallback.list()).some(({ intent }) => intent === fresh.intent)
       // The first may have recovered meanwhile; the key stays where it is.
-      if (held) return await fallback.keep(fresh)
-      try {
-        return await keeper.keep(fresh)
-      } catch (error) {
-        onFallback(error as KeeperError)
-        return await fallback.keep(fresh)
-      }
+      const isFallen = (await fallback.find(fresh.intent)) !== undefined
+      return isFallen ? await fallback.keep(fresh) : await firstOf((either) => either.keep(fresh))
+    },
+    async find(intent) {
+      return (await fallback.find(intent)) ?? (await firstOf((either) => either.find(intent)))
+    },
+    async share(call) {
+      // Where the first does not answer, its call is kept again in the second by whoever sends it.
+      return (await fallback.share(call)) || (await firstOf((either) => either.share(call)))
     },
     settle: (call) => both('settle', call),
     forget: (call) => both('forget', call),
+    withdraw: (call) => both('withdraw', call),
     async list() {
       const first = await keeper.list().catch((error: KeeperError) => {
         onFallback(error)
         return []
       })
-      return unsettled([...first, ...(await fallback.list())].map((call) => ({ call })))
+      const own = await fallback.list()
+      const isOwn = new Set(own.map(({ intent }) => intent))
+      return [...first.filter(({ intent }) => !isOwn.has(intent)), ...own].sort(
+        (one, other) => one.createdAt - other.createdAt,
+      )
     },
     ...(keeper.hold && { hold: keeper.hold.bind(keeper) }),
   }

@@ -1,5 +1,6 @@
 /** Where the keys of unfinished calls are kept, so that a reload, another tab or a new process sends the same one. */
 export {
+  type Found,
   isSameRequest,
   KeeperError,
   type KeeperFailure,

@@ -4,9 +4,13 @@
  */
 import { checkedEntry } from './entry.ts'
 import {
+  afterEnd,
+  afterShare,
   checkSize,
   type Entry,
+  foundOf,
   guarded,
+  isOpenCall,
   type KeeperError,
   type KeeperOptions,
   type KeyKeeper,
@@ -35,16 +39,29 @@ export function indexedDbKeeper(options: IndexedDbKeeperOptions = {}): KeyKeeper
   const { name = 'retrysafe' } = options
   let opened: Promise<Database> | undefined
 
-  /** The connection, made at first use and again after the browser has closed it. */
+  /** The connection, made at first use and again after it was closed. */
   function database(): Promise<Database> {
-    const forgetIt = (): void => {
-      opened = undefined
-    }
     opened ??= openDatabase(name, forgetIt).catch((error: unknown) => {
       forgetIt()
       throw error
     })
     return opened
+  }
+
+  function forgetIt(): void {
+    opened = undefined
+  }
+
+  async function begin(mode: 'readonly' | 'readwrite'): Promise<Transaction> {
+    const connection = await database()
+    try {
+      return connection.transaction(table, mode, { durability: 'strict' })
+    } catch (error) {
+      // A browser may close it without a word.
+      if ((error as Error).name !== 'InvalidStateError') throw error
+      forgetIt()
+      return (await database()).transaction(table, mode, { durability: 'strict' })
+    }
   }
 
   /** Runs in one transaction and resolves when that has reached the disk. */
@@ -53,7 +70,7 @@ export function indexedDbKeeper(options: IndexedDbKeeperOptions = {}): KeyKeeper
     run: (calls: ObjectStore) => Promise<Result>,
   ): Promise<Result> {
     return await guarded(async () => {
-      const transaction = (await database()).transaction(table, mode, { durability: 'strict' })
+      const transaction = await begin(mode)
       const ended = endOf(transaction)
       try {
         const result = await run(transaction.objectStore(table))
@@ -83,31 +100,43 @@ export function indexedDbKeeper(options: IndexedDbKeeperOptions = {}): KeyKeeper
     return rows.map(read).filter((entry) => entry !== undefined)
   }
 
+  const end = (verb: 'settle' | 'forget' | 'withdraw', call: KeptCall): Promise<void> =>
+    within('readwrite', async (calls) => {
+      const entry = read(await answerOf(calls.get(call.intent)))
+      const after = afterEnd(verb, entry, call, limits)
+      if (after === entry) return
+      if (after === undefined) calls.delete(call.intent)
+      else calls.put(rowOf(after))
+    })
+
   return {
     keep: (fresh) =>
       within('readwrite', async (calls) => {
         checkSize(fresh, limits)
         const entry = read(await answerOf(calls.get(fresh.intent)))
         const verdict = verdictOn(entry, fresh, limits)
-        if (entry !== undefined && verdict === 'repeat') return { call: entry.call, isNew: false }
+        if (entry !== undefined && verdict === 'repeat') {
+          calls.put(rowOf(afterShare(entry)))
+          return { call: entry.call, isNew: false }
+        }
         const others = (await readAll(calls)).filter(({ call }) => call.intent !== fresh.intent)
         for (const { call } of roomAmong(others, limits)) calls.delete(call.intent)
         calls.put(rowOf({ call: fresh }))
         return { call: fresh, isNew: true, replaced: verdict === 'replace' ? entry?.call : undefined }
       }),
-    settle: (call) =>
+    find: (intent) =>
+      within('readonly', async (calls) => foundOf(read(await answerOf(calls.get(intent))), limits)),
+    share: (call) =>
       within('readwrite', async (calls) => {
         const entry = read(await answerOf(calls.get(call.intent)))
-        if (entry?.call.key !== call.key || entry.doneAt !== undefined) return
-        if (limits.keepAfterDoneMs === 0) calls.delete(call.intent)
-        else calls.put(rowOf({ ...entry, doneAt: limits.now() }))
+        if (!isOpenCall(entry, call, limits)) return false
+        calls.put(rowOf(afterShare(entry)))
+        return true
       }),
-    forget: (call) =>
-      within('readwrite', async (calls) => {
-        const entry = read(await answerOf(calls.get(call.intent)))
-        if (entry?.call.key === call.key) calls.delete(call.intent)
-      }),
-    list: () => within('readonly', async (calls) => unsettled(await readAll(calls))),
+    settle: (call) => end('settle', call),
+    forget: (call) => end('forget', call),
+    withdraw: (call) => end('withdraw', call),
+    list: () => within('readonly', async (calls) => unsettled(await readAll(calls), limits)),
     hold: ({ key }, signal, send) => holdLock(`retrysafe:${encodeURIComponent(name)}:${key}`, signal, send),
   }
 }
@@ -125,14 +154,17 @@ async function holdLock<Result>(
 
 const table = 'calls'
 
-function rowOf({ call, doneAt }: Entry): KeptCall & { readonly doneAt: number | undefined } {
-  return { ...call, doneAt }
+function rowOf({ call, isShared, doneAt }: Entry): KeptCall & Omit<Entry, 'call'> {
+  return { ...call, isShared, doneAt }
 }
+
+/** How long another tab that is about to delete the database may hold this one up. */
+const openMs = 5_000
 
 async function openDatabase(name: string, onClosed: () => void): Promise<Database> {
   const request = (globalThis as unknown as { readonly indexedDB: Databases }).indexedDB.open(name, 1)
   request.onupgradeneeded = () => request.result.createObjectStore(table, { keyPath: 'intent' })
-  const database = await answerOf(request)
+  const database = await inTime(answerOf(request))
   database.onclose = onClosed
   // Another version of the page wants to change or delete it: it need not wait for this one.
   database.onversionchange = () => {
@@ -140,6 +172,20 @@ async function openDatabase(name: string, onClosed: () => void): Promise<Databas
     database.close()
   }
   return database
+}
+
+/** Behind a deletion that a tab blocks, browsers let a connection wait for as long as that tab lives. */
+async function inTime(opening: Promise<Database>): Promise<Database> {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => {
+    opening.then((database) => database.close()).catch(() => {})
+    late.reject(new Error('Another tab holds the database up.'))
+  }, openMs)
+  try {
+    return await Promise.race([opening, late.promise])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** A transaction stays open while its own answers are awaited, and only those. */

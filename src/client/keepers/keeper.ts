@@ -3,10 +3,12 @@
  * process sends the same key and the same octets.
  *
  * absent   nothing is kept for the intent
- * kept     written before the first send; stays after an end that says nothing. Leaves by settle, by forget, or when
- *          an edited request takes its place
+ * kept     written before the first send, and given to its maker alone. Leaves by settle, forget or withdraw, or when an
+ *          edited request takes its place
+ * shared   kept, and given to somebody else, too: nobody can say any more that it was never sent, so no withdraw ends
+ *          it. Leaves by settle, by forget, or when an edited request takes its place
  * done     the outcome is known; stays for `keepAfterDone`, so that the same request repeats the key and gets the
- *          stored answer. Leaves by time
+ *          stored answer. Leaves by time and by forget; a repeat makes it shared until that has its answer, too
  */
 import { type Duration, toMilliseconds } from '../../core/duration.ts'
 import { InvalidOptionError } from '../../core/errors.ts'
@@ -27,29 +29,47 @@ export interface KeptCall {
   readonly createdAt: number
 }
 
-/** What a keeper answers. */
+/** What a keeper answers to `keep`. */
 export interface Kept {
   /** The call to send. */
   readonly call: KeptCall
-  /** Whether it was kept just now, so that nobody can have sent it. */
+  /** Whether it was kept just now. Where it was not, it is shared from now on. */
   readonly isNew: boolean
   /** The call that an edited request took the place of: it may have taken effect. */
   readonly replaced?: KeptCall | undefined
 }
 
+/** What a keeper answers to `find`. */
+export interface Found {
+  readonly call: KeptCall
+  /** Whether others than its maker were given it, so that it may have been sent. */
+  readonly isShared: boolean
+  /** Whether its outcome is known, and it is there for `keepAfterDone` alone. */
+  readonly isDone: boolean
+}
+
 /**
  * Keeps one call for each intent, from before it is first sent until its outcome is known.
  *
- * `keep` is atomic and durable when it resolves: of two callers with one intent and one request at once, both get the
- * same call. All verbs reject with a `KeeperError`.
+ * Each verb is atomic: of two callers that keep one intent and one request at once, both get the same call, and one of
+ * them is told that it is new. `keep` and `share` are durable when they resolve. All reject with a `KeeperError`.
  */
 export interface KeyKeeper {
-  /** Keeps `fresh`, or gives back what is kept for its intent if that is the same request (`isSameRequest`). */
+  /**
+   * Keeps `fresh`, or gives back what is kept for its intent if that is the same request (`isSameRequest`), which is
+   * shared then.
+   */
   keep(fresh: KeptCall): Promise<Kept>
+  /** What is kept for an intent, by one look. */
+  find(intent: string): Promise<Found | undefined>
+  /** One more is about to send the call: it is shared from now on. Whether it is still there, and not done. */
+  share(call: KeptCall): Promise<boolean>
   /** The outcome is known: the call goes, at once or after `keepAfterDone`, unless its intent has another one by now. */
   settle(call: KeptCall): Promise<void>
   /** The call goes at once, unless its intent has another one by now. */
   forget(call: KeptCall): Promise<void>
+  /** The call was not sent, or took no effect: it goes, unless it is shared, or its intent has another one by now. */
+  withdraw(call: KeptCall): Promise<void>
   /** The calls whose outcome is not known, oldest first. */
   list(): Promise<readonly KeptCall[]>
   /**
@@ -151,7 +171,7 @@ export function readLimits(
       throw new InvalidOptionError(option, 'must be a whole number from 1', value)
     }
   }
-  const horizonMs = toMilliseconds('lifetime', options.lifetime ?? '24h', { min: 1 }) / 2
+  const horizonMs = toMilliseconds('lifetime', options.lifetime ?? '24h', { min: '1ms' }) / 2
   const keepAfterDoneMs = toMilliseconds('keepAfterDone', options.keepAfterDone ?? 0)
   if (keepAfterDoneMs > horizonMs) {
     throw new InvalidOptionError('keepAfterDone', 'must be at most half of `lifetime`', options.keepAfterDone)
@@ -165,11 +185,12 @@ export function readLimits(
 /** What lies in the storage. */
 export interface Entry {
   readonly call: KeptCall
-  /** When its outcome was known. */
+  readonly isShared?: boolean | undefined
+  /** When its outcome was first known. */
   readonly doneAt?: number | undefined
 }
 
-/** What `keep` does with what it finds; the one table that all keepers follow. */
+/** What `keep` does with what it finds; with `afterEnd`, the one table that all keepers follow. */
 export function verdictOn(
   entry: Entry | undefined,
   fresh: KeptCall,
@@ -180,12 +201,57 @@ export function verdictOn(
   return entry.doneAt === undefined ? 'replace' : 'keep'
 }
 
+/** What an end leaves of what it finds: the entry as it was, another one, or none. */
+export function afterEnd(
+  verb: 'settle' | 'forget' | 'withdraw',
+  entry: Entry | undefined,
+  { key }: KeptCall,
+  limits: KeeperLimits,
+): Entry | undefined {
+  if (entry?.call.key !== key || isOver(entry, limits)) return entry
+  switch (verb) {
+    case 'forget':
+      return undefined
+    case 'withdraw':
+      return entry.isShared === true || entry.doneAt !== undefined ? entry : undefined
+    case 'settle': {
+      if (!isOpen(entry)) return entry
+      const done = { call: entry.call, doneAt: entry.doneAt ?? limits.now() }
+      return isOver(done, limits) ? undefined : done
+    }
+  }
+}
+
+/** The entry after it was given to one more, which is itself where nothing changes. */
+export function afterShare(entry: Entry): Entry {
+  return entry.isShared === true ? entry : { ...entry, isShared: true }
+}
+
+/** Whether the entry is that call, and whoever sends it does not know its outcome. */
+export function isOpenCall(
+  entry: Entry | undefined,
+  { key }: KeptCall,
+  limits: KeeperLimits,
+): entry is Entry {
+  return entry?.call.key === key && isOpen(entry) && !isOver(entry, limits)
+}
+
+export function foundOf(entry: Entry | undefined, limits: KeeperLimits): Found | undefined {
+  if (entry === undefined || isOver(entry, limits)) return undefined
+  return { call: entry.call, isShared: entry.isShared === true, isDone: !isOpen(entry) }
+}
+
+/** Whether somebody may have sent it, or is about to, and does not know the outcome. */
+export function isOpen({ doneAt, isShared }: Entry): boolean {
+  return doneAt === undefined || isShared === true
+}
+
 /** Whether the entry says nothing any more: its call is done, and nobody may repeat its key. */
-export function isOver({ call, doneAt }: Entry, limits: KeeperLimits): boolean {
-  return (
-    doneAt !== undefined &&
-    (limits.now() - doneAt >= limits.keepAfterDoneMs || limits.now() - call.createdAt > limits.horizonMs)
-  )
+export function isOver(entry: Entry, limits: KeeperLimits): boolean {
+  const { call, doneAt } = entry
+  if (doneAt === undefined) return false
+  const isLate = !isOpen(entry) && limits.now() - doneAt >= limits.keepAfterDoneMs
+  return isLate || isPastHorizon(call, limits)
 }
 
 /**
@@ -201,7 +267,7 @@ export function roomAmong<Found extends Entry>(entries: readonly Found[], limits
   if (excess <= 0) return over
   const dispensable = entries
     .filter((entry) => !over.includes(entry))
-    .filter(({ call, doneAt }) => doneAt !== undefined || isPastHorizon(call, limits))
+    .filter((entry) => !isOpen(entry) || isPastHorizon(entry.call, limits))
     .sort(
       (one, other) =>
         Number(one.doneAt === undefined) - Number(other.doneAt === undefined) || age(one, other),
@@ -221,9 +287,9 @@ function age(one: Entry, other: Entry): number {
 }
 
 /** The calls whose outcome is not known, oldest first. */
-export function unsettled(entries: readonly Entry[]): KeptCall[] {
+export function unsettled(entries: readonly Entry[], limits: KeeperLimits): KeptCall[] {
   return entries
-    .filter(({ doneAt }) => doneAt === undefined)
+    .filter((entry) => isOpen(entry) && !isOver(entry, limits))
     .sort(age)
     .map(({ call }) => call)
 }

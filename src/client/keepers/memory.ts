@@ -1,7 +1,12 @@
 import {
+  afterEnd,
+  afterShare,
   checkSize,
   type Entry,
+  foundOf,
+  isOpenCall,
   type KeeperOptions,
+  type KeptCall,
   type KeyKeeper,
   readLimits,
   roomAmong,
@@ -19,28 +24,41 @@ import {
 export function memoryKeeper(options: KeeperOptions = {}): KeyKeeper {
   const limits = readLimits('memoryKeeper', options)
   const entries = new Map<string, Entry>()
+
+  async function end(verb: 'settle' | 'forget' | 'withdraw', call: KeptCall): Promise<void> {
+    const after = afterEnd(verb, entries.get(call.intent), call, limits)
+    if (after === undefined) entries.delete(call.intent)
+    else entries.set(call.intent, after)
+  }
+
   return {
     async keep(fresh) {
       checkSize(fresh, limits)
       const entry = entries.get(fresh.intent)
       const verdict = verdictOn(entry, fresh, limits)
-      if (entry !== undefined && verdict === 'repeat') return { call: entry.call, isNew: false }
+      if (entry !== undefined && verdict === 'repeat') {
+        entries.set(fresh.intent, afterShare(entry))
+        return { call: entry.call, isNew: false }
+      }
       const others = [...entries.values()].filter((other) => other !== entry)
       for (const { call } of roomAmong(others, limits)) entries.delete(call.intent)
       entries.set(fresh.intent, { call: fresh })
       return { call: fresh, isNew: true, replaced: verdict === 'replace' ? entry?.call : undefined }
     },
-    async settle(call) {
+    async find(intent) {
+      return foundOf(entries.get(intent), limits)
+    },
+    async share(call) {
       const entry = entries.get(call.intent)
-      if (entry?.call.key !== call.key || entry.doneAt !== undefined) return
-      if (limits.keepAfterDoneMs > 0) entries.set(call.intent, { ...entry, doneAt: limits.now() })
-      else entries.delete(call.intent)
+      if (!isOpenCall(entry, call, limits)) return false
+      entries.set(call.intent, afterShare(entry))
+      return true
     },
-    async forget({ intent, key }) {
-      if (entries.get(intent)?.call.key === key) entries.delete(intent)
-    },
+    settle: (call) => end('settle', call),
+    forget: (call) => end('forget', call),
+    withdraw: (call) => end('withdraw', call),
     async list() {
-      return unsettled([...entries.values()])
+      return unsettled([...entries.values()], limits)
     },
   }
 }

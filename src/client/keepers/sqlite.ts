@@ -3,14 +3,18 @@
  * the disk when it resolves (`synchronous = EXTRA`, which is FULL and covers the folder where there is no write-ahead
  * log).
  */
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, openSync, statSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { InvalidOptionError } from '../../core/errors.ts'
 import { checkedEntry } from './entry.ts'
 import {
+  afterEnd,
+  afterShare,
   checkSize,
   type Entry,
+  foundOf,
   guarded,
+  isOpenCall,
   KeeperError,
   type KeeperOptions,
   type KeptCall,
@@ -21,7 +25,14 @@ import {
   verdictOn,
 } from './keeper.ts'
 
-export { KeeperError, type KeeperOptions, type Kept, type KeptCall, type KeyKeeper } from './keeper.ts'
+export {
+  type Found,
+  KeeperError,
+  type KeeperOptions,
+  type Kept,
+  type KeptCall,
+  type KeyKeeper,
+} from './keeper.ts'
 
 export interface SqliteKeeperOptions extends KeeperOptions {
   /** Path of the file, made when it is not there, for this user alone; its folder must be. On a local disk. */
@@ -49,26 +60,45 @@ export function sqliteKeeper(options: SqliteKeeperOptions): SqliteKeeper {
   if (typeof file !== 'string' || file === '') {
     throw new InvalidOptionError('file', 'must be the path of a file', file)
   }
-  let opened: Promise<DatabaseSync> | undefined
+  let opened: Promise<Opened> | undefined
+
+  /** The connection, made at first use, and again where another file or none lies under the path by now. */
+  async function connection(): Promise<DatabaseSync> {
+    opened ??= openDatabase(file)
+    const opening = opened
+    const { database, identity } = await opening.catch((error: unknown) => {
+      if (opened === opening) opened = undefined
+      throw error
+    })
+    if (identity === identityOf(file)) return database
+    if (opened === opening) {
+      opened = undefined
+      database.close()
+    }
+    return await connection()
+  }
 
   /** Runs in one transaction that excludes other writers. Nothing in it waits, so no other verb comes between. */
   function within<Result>(run: (database: DatabaseSync) => Result): Promise<Result> {
-    return guarded(async () => {
-      opened ??= openDatabase(file)
-      const database = await opened.catch((error: unknown) => {
-        opened = undefined
-        throw error
-      })
-      database.exec('BEGIN IMMEDIATE')
-      try {
-        const result = run(database)
-        database.exec('COMMIT')
-        return result
-      } catch (error) {
-        if (database.isTransaction) database.exec('ROLLBACK')
-        throw error
-      }
-    })
+    return guarded(() =>
+      whenFree(async () => {
+        const database = await connection()
+        database.exec('BEGIN IMMEDIATE')
+        try {
+          const result = run(database)
+          database.exec('COMMIT')
+          return result
+        } catch (error) {
+          if (database.isTransaction) database.exec('ROLLBACK')
+          throw error
+        }
+      }),
+    )
+  }
+
+  /** Runs one statement that only reads, which waits for nobody. */
+  function looking<Result>(run: (database: DatabaseSync) => Result): Promise<Result> {
+    return guarded(() => whenFree(async () => run(await connection())))
   }
 
   function readRow(row: object): Entry | undefined {
@@ -104,10 +134,23 @@ export function sqliteKeeper(options: SqliteKeeperOptions): SqliteKeeper {
     for (const { call } of roomAmong(others, limits)) remove(database, call)
   }
 
+  function write(database: DatabaseSync, entry: Entry): void {
+    database.prepare(insertSql).run(rowOf(entry))
+  }
+
+  const end = (verb: 'settle' | 'forget' | 'withdraw', call: KeptCall): Promise<void> =>
+    within((database) => {
+      const entry = read(database, call.intent)
+      const after = afterEnd(verb, entry, call, limits)
+      if (after === entry) return
+      if (after === undefined) remove(database, call)
+      else write(database, after)
+    })
+
   async function close(): Promise<void> {
     const closing = opened
     opened = undefined
-    ;(await closing?.catch(() => undefined))?.close()
+    ;(await closing?.catch(() => undefined))?.database.close()
   }
 
   return {
@@ -116,22 +159,28 @@ export function sqliteKeeper(options: SqliteKeeperOptions): SqliteKeeper {
         checkSize(fresh, limits)
         const entry = read(database, fresh.intent)
         const verdict = verdictOn(entry, fresh, limits)
-        if (entry !== undefined && verdict === 'repeat') return { call: entry.call, isNew: false }
+        if (entry !== undefined && verdict === 'repeat') {
+          const after = afterShare(entry)
+          if (after !== entry) write(database, after)
+          return { call: entry.call, isNew: false }
+        }
         makeRoom(database, fresh.intent)
-        database.prepare(insertSql).run(rowOf(fresh))
+        write(database, { call: fresh })
         return { call: fresh, isNew: true, replaced: verdict === 'replace' ? entry?.call : undefined }
       }),
-    settle: (call) =>
+    find: (intent) => looking((database) => foundOf(read(database, intent), limits)),
+    share: (call) =>
       within((database) => {
-        const { intent, key } = call
-        if (limits.keepAfterDoneMs > 0) database.prepare(doneSql).run(limits.now(), intent, key)
-        else database.prepare(`DELETE FROM ${table} WHERE intent = ? AND key = ?`).run(intent, key)
+        const entry = read(database, call.intent)
+        if (!isOpenCall(entry, call, limits)) return false
+        const after = afterShare(entry)
+        if (after !== entry) write(database, after)
+        return true
       }),
-    forget: ({ intent, key }) =>
-      within((database) => {
-        database.prepare(`DELETE FROM ${table} WHERE intent = ? AND key = ?`).run(intent, key)
-      }),
-    list: () => within((database) => unsettled(readAll(database))),
+    settle: (call) => end('settle', call),
+    forget: (call) => end('forget', call),
+    withdraw: (call) => end('withdraw', call),
+    list: () => looking((database) => unsettled(readAll(database), limits)),
     close,
     [Symbol.asyncDispose]: close,
   }
@@ -151,15 +200,13 @@ const createSql = `CREATE TABLE IF NOT EXISTS ${table} (
   body BLOB,
   body_kind TEXT NOT NULL,
   created_at INTEGER NOT NULL,
+  shared INTEGER NOT NULL,
   done_at INTEGER
 )`
 
 const insertSql = `INSERT OR REPLACE INTO ${table}
-  (intent, key, method, url, content_type, fields, body, body_kind, created_at)
-  VALUES (:intent, :key, :method, :url, :content_type, :fields, :body, :body_kind, :created_at)`
-
-/** What is done stays done since when it was. */
-const doneSql = `UPDATE ${table} SET done_at = ? WHERE intent = ? AND key = ? AND done_at IS NULL`
+  (intent, key, method, url, content_type, fields, body, body_kind, created_at, shared, done_at)
+  VALUES (:intent, :key, :method, :url, :content_type, :fields, :body, :body_kind, :created_at, :shared, :done_at)`
 
 interface Row {
   readonly intent: string
@@ -171,18 +218,15 @@ interface Row {
   readonly body: Uint8Array | null
   readonly body_kind: string
   readonly created_at: number
+  readonly shared: number
+  readonly done_at: number | null
 }
 
 function rowOf({
-  intent,
-  key,
-  method,
-  url,
-  contentType,
-  fields,
-  body,
-  createdAt,
-}: KeptCall): Row & Record<string, string | number | Uint8Array | null> {
+  call: { intent, key, method, url, contentType, fields, body, createdAt },
+  isShared,
+  doneAt,
+}: Entry): Row & Record<string, string | number | Uint8Array | null> {
   return {
     ...{ intent, key, method, url },
     content_type: contentType,
@@ -190,17 +234,20 @@ function rowOf({
     body: typeof body === 'string' ? new TextEncoder().encode(body) : (body ?? null),
     body_kind: body === undefined ? 'none' : typeof body === 'string' ? 'text' : 'octets',
     created_at: createdAt,
+    shared: isShared === true ? 1 : 0,
+    done_at: doneAt ?? null,
   }
 }
 
-function entryOfRow(row: Row & { readonly done_at?: number | null }): Entry {
-  const { content_type: contentType, fields, body, created_at: createdAt, done_at: doneAt } = row
+function entryOfRow(row: Row): Entry {
+  const { content_type: contentType, fields, body, created_at: createdAt, shared, done_at: doneAt } = row
   const { intent, key, method, url, body_kind: kind } = row
   return checkedEntry({
     ...{ intent, key, method, url, contentType },
     fields: fields === null ? undefined : (JSON.parse(fields) as unknown),
     body: bodyOf(kind, body ?? new Uint8Array()),
     createdAt,
+    isShared: shared !== 0,
     doneAt: doneAt ?? undefined,
   })
 }
@@ -211,27 +258,55 @@ function bodyOf(kind: string, octets: Uint8Array): KeptCall['body'] {
   return kind === 'text' ? new TextDecoder('utf-8', { ignoreBOM: true }).decode(octets) : octets
 }
 
-/** As long as SQLite itself waits for another writer. */
-const busyMs = 5_000
-const attemptMs = 50
-const busyCode = 5
+interface Opened {
+  readonly database: DatabaseSync
+  readonly identity: string | undefined
+}
 
-async function openDatabase(file: string): Promise<DatabaseSync> {
+/** Which file lies under a path, if any: SQLite goes on to write to one that was removed. */
+function identityOf(file: string): string | undefined {
+  const found = file === inMemory ? undefined : statSync(file, { bigint: true, throwIfNoEntry: false })
+  return found && `${found.dev}:${found.ino}`
+}
+
+const inMemory = ':memory:'
+
+async function openDatabase(file: string): Promise<Opened> {
   const { DatabaseSync } = await import('node:sqlite')
   // SQLite would make it readable for all.
-  if (file !== ':memory:') closeSync(openSync(file, 'a', 0o600))
-  const database = new DatabaseSync(file, { timeout: busyMs })
-  for (let attempt = 1; ; attempt++) {
+  if (file !== inMemory) closeSync(openSync(file, 'a', 0o600))
+  const identity = identityOf(file)
+  // It would stop this process while it waits for others.
+  const database = new DatabaseSync(file, { timeout: 0 })
+  try {
+    await whenFree(() => database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = EXTRA; ${createSql}`))
+    return { database, identity }
+  } catch (error) {
+    database.close()
+    throw error
+  }
+}
+
+/** How long others may write. */
+const busyMs = 5_000
+const pauseMs = 20
+const busyCode = 5
+
+/** Runs what other processes may keep from being done, again and again, without a stop of this one. */
+async function whenFree<Result>(run: () => Result | Promise<Result>): Promise<Result> {
+  const until = performance.now() + busyMs
+  for (;;) {
     try {
-      // The change of the journal does not wait for others by itself.
-      database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = EXTRA; ${createSql}`)
-      return database
+      return await run()
     } catch (error) {
-      if ((error as { readonly errcode?: number }).errcode !== busyCode || attempt * attemptMs > busyMs) {
-        database.close()
-        throw error
-      }
-      await new Promise((resolve) => setTimeout(resolve, attemptMs))
+      if (!isBusy(error) || performance.now() > until) throw error
+      // At random, so that those who wait do not come at once.
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * pauseMs))
     }
   }
+}
+
+/** The code has more in its upper octets. */
+function isBusy(error: unknown): boolean {
+  return ((error as { readonly errcode?: number }).errcode ?? 0) % 256 === busyCode
 }

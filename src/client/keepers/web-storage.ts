@@ -7,11 +7,16 @@
  */
 import { entryOf, entryText } from './entry.ts'
 import {
+  afterEnd,
+  afterShare,
   checkSize,
   type Entry,
+  foundOf,
   guarded,
+  isOpenCall,
   type KeeperError,
   type KeeperOptions,
+  type KeptCall,
   type KeyKeeper,
   readLimits,
   roomAmong,
@@ -88,7 +93,20 @@ function webStorageKeeper(
       .filter((entry) => entry !== undefined)
   }
 
-  const remove = (storage: WebStorage, { intent }: Entry['call']): void => storage.removeItem(prefix + intent)
+  const remove = (storage: WebStorage, { intent }: KeptCall): void => storage.removeItem(prefix + intent)
+
+  const write = (storage: WebStorage, entry: Entry): void =>
+    storage.setItem(prefix + entry.call.intent, entryText(entry))
+
+  const end = (verb: 'settle' | 'forget' | 'withdraw', call: KeptCall): Promise<void> =>
+    guarded(() => {
+      const storage = open()
+      const entry = read(storage, call.intent)
+      const after = afterEnd(verb, entry, call, limits)
+      if (after === entry) return
+      if (after === undefined) remove(storage, call)
+      else write(storage, after)
+    })
 
   return {
     keep: (fresh) =>
@@ -97,25 +115,27 @@ function webStorageKeeper(
         const storage = open()
         const entry = read(storage, fresh.intent)
         const verdict = verdictOn(entry, fresh, limits)
-        if (entry !== undefined && verdict === 'repeat') return { call: entry.call, isNew: false }
+        if (entry !== undefined && verdict === 'repeat') {
+          write(storage, afterShare(entry))
+          return { call: entry.call, isNew: false }
+        }
         const others = readAll(storage).filter(({ call }) => call.intent !== fresh.intent)
         for (const { call } of roomAmong(others, limits)) remove(storage, call)
-        storage.setItem(prefix + fresh.intent, entryText({ call: fresh }))
+        write(storage, { call: fresh })
         return { call: fresh, isNew: true, replaced: verdict === 'replace' ? entry?.call : undefined }
       }),
-    settle: (call) =>
+    find: (intent) => guarded(() => foundOf(read(open(), intent), limits)),
+    share: (call) =>
       guarded(() => {
         const storage = open()
         const entry = read(storage, call.intent)
-        if (entry?.call.key !== call.key || entry.doneAt !== undefined) return
-        if (limits.keepAfterDoneMs === 0) remove(storage, call)
-        else storage.setItem(prefix + call.intent, entryText({ ...entry, doneAt: limits.now() }))
+        if (!isOpenCall(entry, call, limits)) return false
+        write(storage, afterShare(entry))
+        return true
       }),
-    forget: (call) =>
-      guarded(() => {
-        const storage = open()
-        if (read(storage, call.intent)?.call.key === call.key) remove(storage, call)
-      }),
-    list: () => guarded(() => unsettled(readAll(open()))),
+    settle: (call) => end('settle', call),
+    forget: (call) => end('forget', call),
+    withdraw: (call) => end('withdraw', call),
+    list: () => guarded(() => unsettled(readAll(open()), limits)),
   }
 }

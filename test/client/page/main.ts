@@ -1,6 +1,7 @@
 /**
  * A page with a form that pays, for tests in a browser. `?keeper=session|local|indexed-db` names where calls are kept,
- * `?keepAfterDone=` for how long after their end. It also lends its keepers to tests.
+ * `?keepAfterDone=` for how long after their end, `?retries=` how often one is sent again. It also lends its keepers to
+ * tests.
  */
 import { createIdempotentFetch, type IdempotentFetch } from '../../../src/client/browser.ts'
 import {
@@ -41,7 +42,7 @@ export interface Lent {
   readonly id: string
   readonly options: KeeperOptions & { readonly name: string }
   readonly time: number | undefined
-  readonly verb: 'keep' | 'settle' | 'forget' | 'list'
+  readonly verb: Exclude<keyof KeyKeeper, 'hold'>
   readonly call: KeptCall | undefined
 }
 
@@ -68,7 +69,8 @@ async function lent({ kind, id, options, time: now, verb, call }: Lent): Promise
     })
   instances.set(id, keeper)
   try {
-    return { answer: await keeper[verb](call as KeptCall), dropped, damaged }
+    const answer = await (verb === 'find' ? keeper.find(call?.intent ?? '') : keeper[verb](call as KeptCall))
+    return { answer, dropped, damaged }
   } catch (error) {
     return { failure: (error as { reason?: string }).reason ?? String(error) }
   }
@@ -79,7 +81,10 @@ const query = new URLSearchParams(location.search)
 const keeper = keepers[(query.get('keeper') ?? 'session') as BrowserKeeper]({
   keepAfterDone: (query.get('keepAfterDone') ?? '0ms') as '1m',
 })
-const fetch: IdempotentFetch = createIdempotentFetch({ retries: 20, backoffMax: '1s' })
+const fetch: IdempotentFetch = createIdempotentFetch({
+  retries: Number(query.get('retries') ?? 20),
+  backoffMax: '1s',
+})
 const pay = keptFetch({ fetch, keeper })
 const output = document.querySelector('output')
 
