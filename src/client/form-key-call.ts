@@ -1,6 +1,8 @@
 /** One call under a key that is kept, and what its end says of the operation. */
+import type { FetchInput } from './exchange.ts'
+import { isSafe } from './attempts.ts'
 import { isClientError } from './errors.ts'
-import type { IdempotentFetch } from './fetch.ts'
+import { callOf, type CallOptions, type IdempotentFetch } from './fetch.ts'
 
 /** What a mutation function gets besides its variables. */
 export interface KeyedContext {
@@ -9,17 +11,18 @@ export interface KeyedContext {
   /** Aborted when the caller's signal is. */
   readonly signal: AbortSignal
   /** Sends the key with every request that may change something, and stops when `signal` is aborted. */
-  readonly fetch: (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
+  readonly fetch: (input: FetchInput, init?: RequestInit) => Promise<Response>
 }
 
 export interface KeyedCallOptions {
   readonly key: string
   /** When it was first sent, in milliseconds since 1970; absent where it was not. */
-  readonly sentSince: number | undefined
+  readonly sentAt?: number | undefined
   readonly signal?: AbortSignal | undefined
   readonly fetch: IdempotentFetch
   /** Told before anything is sent. */
   readonly onSend: () => void
+  readonly isFailure?: ((error: unknown) => boolean) | undefined
 }
 
 /**
@@ -31,31 +34,28 @@ export interface KeyedCallOptions {
  */
 export type CallEnd = 'done' | 'failed' | 'unapplied' | 'unknown'
 
-export interface KeyedCall {
-  readonly context: KeyedContext
-  /** The last answer to a request with the key; `null` where none came. */
-  answer(): Response | null | undefined
-  /** What it says that the mutation function returned. */
-  returned(): CallEnd
-  /** What it says that the mutation function threw. */
-  threw(error: unknown, isFailure?: (error: unknown) => boolean): CallEnd
-}
+/** What is shown of an end. */
+export type Ended<Data> =
+  | { readonly status: 'success'; readonly data: Data; readonly replayed: boolean }
+  | { readonly status: 'error' | 'unknown'; readonly error: unknown }
 
-const safeMethods = /^(GET|HEAD|OPTIONS|TRACE|QUERY)$/
-
-export function keyedCall(options: KeyedCallOptions): KeyedCall {
-  const { key, sentSince, signal = new AbortController().signal, fetch, onSend } = options
-  /** `null`: it was sent, and there is none. */
+/** Runs a mutation function. Never rejects. */
+export async function keyedCall<Data>(
+  { key, sentAt, signal = new AbortController().signal, fetch, onSend, isFailure }: KeyedCallOptions,
+  run: (context: KeyedContext) => Promise<Data> | Data,
+): Promise<Ended<Data> & { readonly end: CallEnd }> {
+  /** The last one to a request with the key. `null`: it was sent, and there is none. */
   let answer: Response | null | undefined
-  let wasHandedOut = false
+  /** How often. */
+  let handedOut = 0
 
   const handOut = (): void => {
-    if (!wasHandedOut) onSend()
-    wasHandedOut = true
+    if (!handedOut) onSend()
+    handedOut += 1
   }
-  const answered = ({ status }: Response): CallEnd => (status < 400 ? 'done' : 'failed')
-  return {
-    context: {
+  const endOr = (end: CallEnd): CallEnd => (answer ? (answer.status < 400 ? 'done' : 'failed') : end)
+  try {
+    const data = await run({
       // Whoever reads it may send it by other means.
       get key() {
         handOut()
@@ -63,21 +63,36 @@ export function keyedCall(options: KeyedCallOptions): KeyedCall {
       },
       signal,
       async fetch(input, init) {
-        const method = init?.method ?? (input instanceof Request ? input.method : 'GET')
-        if (safeMethods.test(method.toUpperCase())) return await fetch(input, { signal, ...init })
+        const sent = { ...init, signal: init?.signal ?? signal }
+        if (isSafe((init?.method ?? (input as Request).method ?? 'GET').toUpperCase())) {
+          return await fetch(input, sent)
+        }
         handOut()
         answer = null
-        const call = sentSince === undefined ? { key } : { key, sentSince }
-        return (answer = await fetch(input, { signal, ...init, idempotency: call }))
+        return (answer = await fetch(input, {
+          ...sent,
+          idempotency: { key, sentSince: sentAt } as CallOptions,
+        }))
       },
-    },
-    answer: () => answer,
-    returned: () => (answer ? answered(answer) : answer === null ? 'unknown' : 'done'),
-    threw(error, isFailure) {
-      if (isClientError(error)) return /^(not-a|key)/.test(error.code) ? 'unapplied' : 'unknown'
-      if (isFailure?.(error)) return 'failed'
-      if (answer) return answered(answer)
-      return wasHandedOut ? 'unknown' : 'unapplied'
-    },
+    })
+    return {
+      end: endOr(answer === null ? 'unknown' : 'done'),
+      ...{ status: 'success', data, replayed: !!callOf(answer ?? ({} as Response))?.replayed },
+    }
+  } catch (error) {
+    // What is aborted may have been sent by means of its own.
+    let end = endOr(handedOut || signal.aborted ? 'unknown' : 'unapplied')
+    if (isClientError(error)) {
+      // What is refused may have arrived before, by an attempt or a call whose answer was lost.
+      const isFirst = !sentAt && handedOut < 2
+      end = isFirst && /^not|refused1$/.test(error.code + error.attempts) ? 'unapplied' : 'unknown'
+    } else {
+      try {
+        if (isFailure?.(error)) end = 'failed'
+      } catch {
+        // It does not know.
+      }
+    }
+    return { end, status: end === 'unknown' ? end : 'error', error }
   }
 }

@@ -8,6 +8,7 @@
  *
  * and then forgotten: the next one that asks gets another key. A definite failure forgets at once.
  */
+import { namePrefix } from './form-key-intent.ts'
 import { newKey } from './key.ts'
 
 /** What is used of a `Storage`. Old keys are cleared away where `Object.keys` lists its items, as of a `Storage`. */
@@ -30,87 +31,100 @@ export interface FormKey {
   readonly until?: number
 }
 
-const prefix = 'retrysafe-key:'
-/** In a storage, and as many in memory. The oldest goes. */
-const keysMax = 100
-/** By so much a key that was not sent counts as older. */
-const unsentMs = 86_400_000
-
 export interface FormKeys {
   /** Calls under way in this page, by the name of what they mean. */
   readonly flights: Map<string, unknown>
-  /** The key to use now; a new one is not stored yet. `first`: what a new one is, where the server has made it. */
+  /**
+   * The key to use now; a new one is not stored yet. `first`: what a new one is, where the server has made it. Once in
+   * the life of a page, because what comes after it ended is another order.
+   */
   current(name: string, first?: string): FormKey
   /** Stores a key and what has become of it; by default the current one. Not when another key came after. */
   put(name: string, became?: FormKey): void
-  /** Its operation took effect: the key is repeated for so many milliseconds. Default: of the current key. */
+  /**
+   * Its operation took effect: the key is repeated for so many milliseconds from the first `done` on. With 0 it is
+   * forgotten: the next one that asks gets another key. Default: the current key.
+   */
   done(name: string, ms: number, key?: string): void
-  /** The next one that asks gets another key. Default: forgets the current one. */
-  forget(name: string, key?: string): void
   /** Tells when the key may have changed: here, by its time, or while the page was put away for the back button. */
   subscribe(name: string, listener: () => void): () => void
 }
 
-/** Without a storage, what uses it throws as a storage does that is forbidden: the keys stay in memory. */
-function openKeys(given: KeyStorage | undefined): FormKeys {
-  const storage = given as KeyStorage
-  /** What is not in the storage: new keys, and all of them where there is none, or it is full or forbidden. */
+function openKeys(option: KeyStorageOption): FormKeys {
+  /** Throws where it is forbidden, and so does what is used of it where there is none: the keys stay in memory. */
+  const storage = (): KeyStorage =>
+    // Servers may have one, too, which all their visitors would share.
+    (option === 'session' ? page.document && page.sessionStorage : option) as KeyStorage
+  /**
+   * What is not in the storage: new keys, and all of them where there is none, or it is full or forbidden. It goes
+   * before the storage, which may still have what could not be written over.
+   */
   const fresh = new Map<string, FormKey>()
-  const listeners = new Set<() => void>()
+  /** Keys that were current in this page. */
+  const known = new Set<string>()
+  /** With the names that they wait for. */
+  const listeners = new Map<() => void, string>()
 
-  const read = (item: string): FormKey | undefined => {
+  /** Unless its time is over, or it is damaged. */
+  const kept = (name: string): FormKey | undefined => {
     try {
-      return living(JSON.parse(storage.getItem(item) as string) as FormKey | null)
+      const found = fresh.get(name) ?? (JSON.parse(storage().getItem(name) as string) as FormKey)
+      return found.key && !((found.until as number) <= Date.now()) ? found : undefined
     } catch {
       return undefined
     }
   }
-  const freshen = (name: string, kept: FormKey): FormKey => {
-    fresh.set(name, kept)
-    if (fresh.size > keysMax) fresh.delete(fresh.keys().next().value as string)
-    return kept
+  const current: FormKeys['current'] = (name, first) => {
+    let found = kept(name)
+    if (!found) {
+      found = { key: first && !known.has(first) ? first : newKey(), createdAt: Date.now() }
+      fresh.set(name, found)
+    }
+    known.add(found.key)
+    return found
   }
-  const kept = (name: string): FormKey | undefined => living(fresh.get(name)) ?? read(prefix + name)
-  const current: FormKeys['current'] = (name, first) =>
-    kept(name) ?? freshen(name, { key: first ?? newKey(), createdAt: Date.now() })
+  /** Clears away what is over, and then what is worth least, but nothing that is on the page. */
+  const makeRoom = (): void => {
+    const used = [...listeners.values()]
+    Object.keys(storage())
+      .filter((name) => name.startsWith(namePrefix) && !used.includes(name))
+      .map((name) => [worth(kept(name)), name] as const)
+      .sort(([one], [other]) => one - other)
+      .forEach(([left, name], at, { length }) => {
+        if (!left || at <= length - 100) storage().removeItem(name)
+      })
+  }
   const put: FormKeys['put'] = (name, became = current(name)) => {
     if (current(name).key !== became.key) return
     try {
-      makeRoom(storage, read)
-      storage.setItem(prefix + name, JSON.stringify(became))
+      if (!storage().getItem(name)) makeRoom()
+      // Of one that is forgotten so little that it fits where the storage is full.
+      storage().setItem(name, JSON.stringify(became.until !== 0 && became))
       fresh.delete(name)
     } catch {
-      freshen(name, became)
+      fresh.set(name, became)
     }
-  }
-  const end = (name: string, became: FormKey): void => {
-    put(name, became)
-    for (const told of listeners) told()
   }
   return {
     flights: new Map(),
     current,
     put,
-    done(name, ms, key = current(name).key) {
-      end(name, { until: Date.now() + ms, ...current(name), key })
-    },
-    forget(name, key = current(name).key) {
-      end(name, { key, createdAt: 0, until: 0 })
+    done(name, ms, key) {
+      const now = current(name)
+      put(name, { ...now, key: key ?? now.key, until: ms && (now.until ?? Date.now() + ms) })
+      listeners.forEach((_name, told) => told())
     },
     subscribe(name, listener) {
       let timer: ReturnType<typeof setTimeout> | undefined
       const told = (): void => {
-        arm()
-        listener()
-      }
-      const arm = (): void => {
         clearTimeout(timer)
         const until = kept(name)?.until
-        if (until !== undefined) timer = setTimeout(told, until - Date.now())
+        if (until) timer = setTimeout(told, Math.min(until - Date.now(), 2e9))
+        listener()
       }
-      listeners.add(told)
+      listeners.set(told, name)
       page.addEventListener?.('pageshow', told)
-      arm()
+      told()
       return () => {
         clearTimeout(timer)
         listeners.delete(told)
@@ -120,22 +134,10 @@ function openKeys(given: KeyStorage | undefined): FormKeys {
   }
 }
 
-function makeRoom(storage: KeyStorage, read: (item: string) => FormKey | undefined): void {
-  const ages = Object.keys(storage)
-    .filter((item) => item.startsWith(prefix))
-    .map((item) => {
-      const kept = read(item)
-      return { item, since: kept ? (kept.sentAt ?? kept.createdAt - unsentMs) : 0 }
-    })
-    .sort((one, other) => one.since - other.since)
-  ages.forEach(({ item, since }, at) => {
-    if (since === 0 || at <= ages.length - keysMax) storage.removeItem(item)
-  })
-}
-
-/** Unless its time is over, or it is damaged. */
-function living(kept?: FormKey | null): FormKey | undefined {
-  return kept?.key && (kept.until ?? Infinity) > Date.now() ? kept : undefined
+/** Nothing where it is over, and then: those that are done, those that were not sent, those whose end is unknown. */
+function worth(kept?: FormKey): number {
+  // Three ranges that do not meet: all times are about the same, far from 1970.
+  return kept ? (kept.until ? kept.until / 4 : (kept.sentAt ?? kept.createdAt / 2)) : 0
 }
 
 type Listen = ((event: string, listener: () => void) => void) | undefined
@@ -147,22 +149,13 @@ const page = globalThis as unknown as {
   readonly removeEventListener: Listen
 }
 
-const keysOf = new Map<KeyStorageOption, FormKeys>()
+const keysOfNames = new Map<unknown, FormKeys>()
+const keysOfObjects = new WeakMap<KeyStorage, FormKeys>()
 
 /** The keys in a storage: one object for each, so that all of a page's components see the same. */
 export function formKeys(option: KeyStorageOption = 'session'): FormKeys {
-  const keys = keysOf.get(option) ?? openKeys(storageOf(option))
+  const keysOf = (typeof option === 'object' ? keysOfObjects : keysOfNames) as typeof keysOfNames
+  const keys = keysOf.get(option) ?? openKeys(option)
   keysOf.set(option, keys)
   return keys
-}
-
-function storageOf(option: KeyStorageOption): KeyStorage | undefined {
-  if (typeof option === 'object') return option
-  try {
-    // Servers may have one, too, which all their visitors would share.
-    return option === 'session' && page.document ? page.sessionStorage : undefined
-  } catch {
-    // Forbidden by the reader's settings.
-    return undefined
-  }
 }

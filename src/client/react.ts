@@ -52,10 +52,20 @@ export interface IdempotencyKeyOptions extends KeyOptions {
 export interface IntentKey {
   /** `undefined` on the server and while its markup is taken over, unless there is an `initialKey`. */
   readonly key: string | undefined
-  /** The operation took effect: the key is repeated for `keepAfterDone`, then forgotten. */
-  done(): void
-  /** The next one is another intent, from now on: a new order, another try after the operation said no. */
-  renew(): void
+  /**
+   * The operation took effect: the key is repeated for `keepAfterDone`, then forgotten.
+   *
+   * @param key the one that was sent: it may have been followed by another one until its answer came, which must not
+   *   end by it. Default: the current one
+   */
+  done(key?: string): void
+  /**
+   * The next one is another intent, from now on: a new order, another try after the operation said no. Not while a
+   * mutation with the same parts is under way.
+   *
+   * @param key the one that was sent. Default: the current one
+   */
+  renew(key?: string): void
 }
 
 /**
@@ -74,22 +84,22 @@ export function useIdempotencyKey(
   const name = intentName(parts)
   const keepMs = keepMsOf(keepAfterDone)
   const keys = formKeys(storage)
-  const use = useMemo(
+  const { subscribe, ...actions } = useMemo(
     () => ({
       subscribe: (listener: () => void) => keys.subscribe(name, listener),
-      done: () => keys.done(name, keepMs),
-      renew: () => keys.forget(name),
+      done: (of?: string) => keys.done(name, keepMs, of),
+      renew: (of?: string) => void (keys.flights.has(name) || keys.done(name, 0, of)),
     }),
     [keys, name, keepMs],
   )
   const key = useSyncExternalStore(
-    use.subscribe,
+    subscribe,
     () => keys.current(name, initialKey).key,
     () => initialKey,
   )
   // Only what is on the page can be sent.
   useEffect(() => keys.put(name), [keys, name, key])
-  return { key, done: use.done, renew: use.renew }
+  return { key, ...actions }
 }
 
 export interface IdempotencyKeyFieldProps extends IdempotencyKeyOptions {
@@ -122,12 +132,12 @@ export function IdempotencyKeyField({
   ...options
 }: IdempotencyKeyFieldProps): ReactElement {
   const { key, done } = useIdempotencyKey(parts, { ...options, keepAfterDone })
-  const last = useRef({ ended, done })
+  const last = useRef({ ended, done, key })
   useEffect(() => {
     // What ends is what was on the page, also where the parts are others by now.
     const before = last.current
-    last.current = { ended, done }
-    if (ended !== before.ended && ended !== undefined && ended !== null) before.done()
+    last.current = { ended, done, key }
+    if (ended !== before.ended && ended !== undefined && ended !== null) before.done(before.key)
   })
   // Without autocomplete="off" browsers bring back the value of before, when they come back to the page.
   return createElement('input', { type: 'hidden', name, value: key ?? '', autoComplete: 'off' })
@@ -170,7 +180,7 @@ export function useIdempotentMutation<Data, Variables = void>(
   mutationFn: (variables: Variables, context: KeyedContext) => Promise<Data> | Data,
   options: IdempotentMutationOptions<Variables>,
 ): IdempotentMutation<Data, Variables> {
-  const { parts, storage, keepAfterDone, isFailure, fetch = defaultFetch } = options
+  const { parts, storage, keepAfterDone, isFailure, fetch = (made ??= createIdempotentFetch()) } = options
   const settings: MutationSettings<Data, Variables> = {
     ...{ mutationFn, fetch, isFailure },
     nameOf: (variables) => intentName(typeof parts === 'function' ? parts(variables) : [...parts, variables]),
@@ -184,12 +194,7 @@ export function useIdempotentMutation<Data, Variables = void>(
 }
 
 function keepMsOf(keepAfterDone: Duration = '5m'): number {
-  return toMilliseconds('keepAfterDone', keepAfterDone, { max: 86_400_000 })
+  return toMilliseconds('keepAfterDone', keepAfterDone, { max: '24h' })
 }
 
 let made: IdempotentFetch | undefined
-
-const defaultFetch: IdempotentFetch = (input, init) => {
-  made ??= createIdempotentFetch()
-  return made(input, init)
-}

@@ -16,7 +16,7 @@ export type { KeyedContext } from './form-key-call.ts'
 /** Variables with the key of what is meant by them. Plain data, so that it can be kept with a paused mutation. */
 export interface Keyed<Variables> {
   readonly key: string
-  /** Milliseconds since 1970. */
+  /** When the key was made, in milliseconds since 1970. */
   readonly createdAt: number
   readonly variables: Variables
 }
@@ -28,12 +28,15 @@ const unsent = new WeakSet<object>()
  * Gives variables a key. Once for each intent: the variables that it returns are what is sent again after an unknown
  * outcome (`mutation.mutate(mutation.variables)`).
  *
- * @param key a key that is kept elsewhere, such as by `useIdempotencyKey`. Default: a new one
+ * @param key a key that is kept elsewhere, such as by `useIdempotencyKey`. It counts as one that may have been sent
+ *   before. Default: a new one
+ * @param sentSince when that key was made, in milliseconds since 1970: past half of the server's `lifetime` it is not
+ *   sent. Keep it with the key. Default: now, so that each press begins anew
  * @example
  * pay.mutate(withKey({ amount: 100 }))
  */
-export function withKey<Variables>(variables: Variables, key?: string): Keyed<Variables> {
-  const keyed = { key: key ?? newKey(), createdAt: Date.now(), variables }
+export function withKey<Variables>(variables: Variables, key?: string, sentSince?: number): Keyed<Variables> {
+  const keyed = { key: key ?? newKey(), createdAt: sentSince ?? Date.now(), variables }
   if (key === undefined) unsent.add(keyed)
   return keyed
 }
@@ -80,17 +83,17 @@ export function idempotentMutationOptions<Data, Variables, Thrown = Error, OnMut
     async mutationFn(keyed, given) {
       const { key, createdAt, variables } = keyed
       const isFirst = unsent.has(keyed)
-      const call = keyedCall({
-        ...{ key, fetch },
-        sentSince: isFirst ? undefined : createdAt,
-        onSend: () => unsent.delete(keyed),
-      })
-      try {
-        return await mutationFn(variables, withGiven(call.context, given))
-      } catch (error) {
-        if (isFirst && call.threw(error) === 'unapplied') unsent.add(keyed)
-        throw error
-      }
+      const ended = await keyedCall(
+        {
+          ...{ key, fetch },
+          sentAt: isFirst ? undefined : createdAt,
+          onSend: () => unsent.delete(keyed),
+        },
+        (context) => mutationFn(variables, withGiven(context, given)),
+      )
+      if (ended.status === 'success') return ended.data
+      if (isFirst && ended.end === 'unapplied') unsent.add(keyed)
+      throw ended.error
     },
     retry: (failures, error) =>
       failures < pausesMax &&

@@ -1,7 +1,7 @@
 /** What a call says of its operation when it ends, against a real server. */
 import { describe, expect, test } from 'vitest'
 import { createIdempotentFetch } from '../../src/client/index.ts'
-import { type CallEnd, keyedCall, type KeyedCall, type KeyedContext } from '../../src/client/form-key-call.ts'
+import { type CallEnd, keyedCall, type KeyedContext } from '../../src/client/form-key-call.ts'
 import { serve } from '../http/serving.ts'
 
 interface Seen {
@@ -23,6 +23,11 @@ async function start(): Promise<Shop> {
         request.socket.destroy()
         return
       case '/refused':
+      case '/lost-then-refused':
+        if (request.url !== '/refused' && seen.length === 1) {
+          request.socket.destroy()
+          return
+        }
         response.writeHead(422, { 'content-type': 'application/problem+json' })
         response.end('{"code":"key-reused"}')
         return
@@ -35,27 +40,20 @@ async function start(): Promise<Shop> {
 
 type Work = (context: KeyedContext, origin: string) => Promise<unknown>
 
+interface Given {
+  readonly signal?: AbortSignal
+  readonly isFailure?: () => boolean
+  readonly sentAt?: number
+  readonly retries?: number
+}
+
 /** How a call ends whose mutation function does this. */
-async function endOf(
-  work: Work,
-  {
-    signal,
-    isFailure,
-    sentSince,
-  }: { signal?: AbortSignal; isFailure?: () => boolean; sentSince?: number } = {},
-): Promise<CallEnd> {
+async function endOf(work: Work, { retries = 0, ...given }: Given = {}): Promise<CallEnd> {
   const { origin } = await start()
-  const call: KeyedCall = keyedCall({
-    ...{ key: 'key-1', sentSince, signal },
-    fetch: createIdempotentFetch({ retries: 0 }),
-    onSend() {},
-  })
-  try {
-    await work(call.context, origin)
-  } catch (error) {
-    return call.threw(error, isFailure)
-  }
-  return call.returned()
+  const options = { ...given, key: 'key-1', fetch: createIdempotentFetch({ retries, backoff: 1 }) }
+  const { end, status } = await keyedCall({ ...options, onSend() {} }, (context) => work(context, origin))
+  if (status !== 'success') expect(status).toBe(end === 'unknown' ? 'unknown' : 'error')
+  return end
 }
 
 const post =
@@ -99,7 +97,17 @@ describe('the end of a call', () => {
   })
 
   test('being turned away tells nothing of what was sent before', async () => {
-    expect(await endOf(post('/429'), { sentSince: Date.now() })).toBe('unknown')
+    expect(await endOf(post('/429'), { sentAt: Date.now() })).toBe('unknown')
+  })
+
+  test('a key that is refused may have arrived before: by an attempt, another request, an earlier call', async () => {
+    expect(await endOf(post('/lost-then-refused'), { retries: 1 })).toBe('unknown')
+    const twice: Work = async (context, origin) => {
+      await post('/lost')(context, origin).catch(() => {})
+      await post('/refused')(context, origin)
+    }
+    expect(await endOf(twice)).toBe('unknown')
+    expect(await endOf(post('/refused'), { sentAt: Date.now() })).toBe('unknown')
   })
 
   test('an abort leaves it unknown', async () => {
@@ -112,6 +120,35 @@ describe('the end of a call', () => {
     expect(await endOf(work, { signal: abort.signal })).toBe('unknown')
   })
 
+  test('an abort of means of its own leaves it unknown, too', async () => {
+    const abort = new AbortController()
+    const work: Work = ({ signal }) => {
+      abort.abort()
+      return Promise.reject(signal.reason as Error)
+    }
+    expect(await endOf(work, { signal: abort.signal })).toBe('unknown')
+  })
+
+  test('a request without a signal has that of the call', async () => {
+    const abort = new AbortController()
+    const work: Work = async ({ fetch }, origin) => {
+      const init = { method: 'POST', signal: undefined as unknown as AbortSignal }
+      const sent = fetch(`${origin}/201`, init)
+      abort.abort()
+      await sent
+    }
+    expect(await endOf(work, { signal: abort.signal })).toBe('unknown')
+  })
+
+  test('isFailure that throws knows nothing', async () => {
+    const isFailure = (): boolean => {
+      throw new Error('cannot read status of undefined')
+    }
+    const work: Work = ({ key }) => Promise.reject(new Error(key.slice(0, 0)))
+    expect(await endOf(work, { isFailure })).toBe('unknown')
+    expect(await endOf(() => Promise.reject(new Error('its own')), { isFailure })).toBe('unapplied')
+  })
+
   test('isFailure knows errors that the client does not', async () => {
     const work: Work = ({ key }) => Promise.reject(new Error(key.slice(0, 0)))
     expect(await endOf(work, { isFailure: () => true })).toBe('failed')
@@ -121,14 +158,13 @@ describe('the end of a call', () => {
   test('the key goes with what may change something, and is announced once before', async () => {
     const { origin, seen } = await start()
     const told: number[] = []
-    const { context } = keyedCall({
-      ...{ key: 'key-1', sentSince: undefined, fetch: createIdempotentFetch() },
-      onSend: () => told.push(seen.length),
+    const fetch = createIdempotentFetch()
+    await keyedCall({ key: 'key-1', fetch, onSend: () => told.push(seen.length) }, async (context) => {
+      await context.fetch(`${origin}/200`)
+      await context.fetch(`${origin}/200`, { method: 'get' })
+      await context.fetch(new Request(`${origin}/201`, { method: 'POST' }))
+      await context.fetch(`${origin}/201`, { method: 'PUT' })
     })
-    await context.fetch(`${origin}/200`)
-    await context.fetch(`${origin}/200`, { method: 'get' })
-    await context.fetch(new Request(`${origin}/201`, { method: 'POST' }))
-    await context.fetch(`${origin}/201`, { method: 'PUT' })
     expect(seen).toEqual([
       { method: 'GET', key: undefined },
       { method: 'GET', key: undefined },

@@ -38,6 +38,10 @@ describe('intentName', () => {
     )
   })
 
+  test('a member that is undefined is as good as none, as after a way through JSON', () => {
+    expect(intentName([{ amount: 1, coupon: undefined }])).toBe(intentName([{ amount: 1 }]))
+  })
+
   test('few amounts and carts share none', () => {
     const names = new Set<string>()
     for (let cart = 0; cart < 200; cart += 1) {
@@ -48,6 +52,10 @@ describe('intentName', () => {
 
   test.each<[string, unknown, unknown]>([
     ['a number and its text', 1, '1'],
+    ['a large number and its text', 1n, '1n'],
+    ['numbers that are none', NaN, null],
+    ['what is absent', undefined, null],
+    ['infinite numbers', Infinity, -Infinity],
     ['large numbers', 2n ** 64n, 2n ** 64n + 1n],
     ['dates', new Date(0), new Date(1)],
     ['maps', new Map([['a', 1]]), new Map([['a', 2]])],

@@ -53,6 +53,10 @@ test('it is an action of React 19', () => {
 
 test('a key may be absent, as on a server', () => {
   expectTypeOf(useIdempotencyKey(['pay', 1, { a: 1 }, undefined]).key).toEqualTypeOf<string | undefined>()
+  const { done, renew } = useIdempotencyKey(['pay'])
+  // The key that was sent may be told, an event is none.
+  expectTypeOf(done).parameter(0).toEqualTypeOf<string | undefined>()
+  expectTypeOf(renew).parameter(0).toEqualTypeOf<string | undefined>()
   expectTypeOf(IdempotencyKeyField).returns.toHaveProperty('props')
 })
 
@@ -69,6 +73,7 @@ test("TanStack's mutations take variables with a key, and infer the rest", () =>
   const pay = useMutation(options)
   expectTypeOf(pay).toEqualTypeOf<UseMutationResult<Charge, Error, Keyed<{ amount: number }>>>()
   pay.mutate(withKey({ amount: 1 }))
+  pay.mutate(withKey({ amount: 1 }, 'key-1', Date.now()))
   // @ts-expect-error -- Without a key.
   pay.mutate({ amount: 1 })
   // @ts-expect-error -- Retries are the client's.

@@ -9,8 +9,8 @@
  *
  * The call itself belongs to the page and not to the component: it goes on, and ends its key, when that is unmounted.
  */
-import { callOf, type IdempotentFetch } from '../fetch.ts'
-import { type CallEnd, keyedCall, type KeyedContext } from '../form-key-call.ts'
+import type { IdempotentFetch } from '../fetch.ts'
+import { type Ended, keyedCall, type KeyedContext } from '../form-key-call.ts'
 import type { FormKeys } from '../form-keys.ts'
 
 /** A closed union over `status`. */
@@ -40,12 +40,10 @@ export interface MutationSettings<Data, Variables> {
   readonly isFailure: ((error: unknown) => boolean) | undefined
 }
 
-/** How one call ended. */
-type Ended<Data> =
-  | { readonly status: 'success'; readonly data: Data; readonly replayed: boolean }
-  | { readonly status: 'error' | 'unknown'; readonly error: unknown }
-
-type Flight<Data> = Promise<Ended<Data>>
+type Flight<Data> = Promise<Ended<Data>> & {
+  /** Of the caller that began it. */
+  readonly signal?: AbortSignal | undefined
+}
 
 export const idle: MutationState<never, never> = { status: 'idle', replayed: false }
 
@@ -79,32 +77,35 @@ export function createMutation<Data, Variables>(
 ): Mutation<Data, Variables> {
   let state: MutationState<Data, Variables> = idle
   let current: Flight<Data> | undefined
-  const listeners = new Set<() => void>()
+  /** There is one: a mutation is of one component. */
+  let changed: (() => void) | undefined
 
   const become = (next: MutationState<Data, Variables>): void => {
     state = next
-    for (const listener of listeners) listener()
+    changed?.()
   }
   /** Throws where the variables have no name; all else is in the end. */
   const start = (variables: Variables, options?: MutateOptions): Flight<Data> => {
     const { flights } = settings.keys
     const name = settings.nameOf(variables)
     let flight = flights.get(name) as Flight<Data> | undefined
-    if (flight === undefined) {
-      flight = send(settings, name, variables, options?.signal)
-      flights.set(name, flight)
-      void flight.then(() => flights.delete(name))
+    // Nobody waits for what was aborted: this is a call of its own, with the same key.
+    if (!flight || flight.signal?.aborted) {
+      const ended = send(settings, name, variables, options?.signal)
+      // Where no key could be made.
+      const sent = Object.assign(
+        ended.catch((error): Ended<Data> => ({ status: 'error', error })),
+        options,
+      )
+      flights.set(name, (flight = sent))
+      void sent.then(() => flights.get(name) === sent && flights.delete(name))
     }
-    if (current !== flight) {
-      current = flight
-      become({ status: 'pending', variables, replayed: false })
-      void flight.then((ended) => {
-        // A later call has the word, or `reset`.
-        if (current !== flight) return
-        current = undefined
-        become({ replayed: false, ...ended, variables })
-      })
-    }
+    current = flight
+    become({ status: 'pending', variables, replayed: false })
+    void flight.then((ended) => {
+      // A later call has the word, or `reset`.
+      if (current === flight) become({ replayed: false, ...ended, variables })
+    })
     return flight
   }
   const mutate = (variables: Variables, options?: MutateOptions): void => void start(variables, options)
@@ -124,8 +125,12 @@ export function createMutation<Data, Variables>(
         if (state.status !== 'idle') mutate(state.variables)
       },
       renew() {
-        if (state.status === 'idle' || state.status === 'pending') return
-        settings.keys.forget(settings.nameOf(state.variables))
+        const { keys, nameOf } = settings
+        if (state.status === 'idle') return
+        const name = nameOf(state.variables)
+        // A call of another component may need it again.
+        if (keys.flights.has(name)) return
+        keys.done(name, 0)
         reset()
       },
       reset,
@@ -134,8 +139,8 @@ export function createMutation<Data, Variables>(
       settings = latest
     },
     subscribe(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
+      changed = listener
+      return () => (changed = undefined)
     },
     state: () => state,
   }
@@ -147,27 +152,21 @@ async function send<Data, Variables>(
   name: string,
   variables: Variables,
   signal: AbortSignal | undefined,
-): Flight<Data> {
+): Promise<Ended<Data>> {
   const kept = keys.current(name)
-  const { key, sentAt } = kept
-  const call = keyedCall({
-    ...{ key, sentSince: sentAt, signal, fetch },
-    onSend: () => keys.put(name, { ...kept, sentAt: sentAt ?? Date.now() }),
-  })
-  const settle = (end: CallEnd): void => {
-    if (end === 'done') keys.done(name, keepMs, key)
-    if (end === 'failed') keys.forget(name, key)
-    // So that the next call can tell, too.
-    if (end === 'unapplied') keys.put(name, kept)
-  }
-  try {
-    const data = await mutationFn(variables, call.context)
-    settle(call.returned())
-    const answer = call.answer()
-    return { status: 'success', data, replayed: !!(answer && callOf(answer)?.replayed) }
-  } catch (error) {
-    const end = call.threw(error, isFailure)
-    settle(end)
-    return { status: end === 'unknown' ? end : 'error', error }
-  }
+  // A key that is sent again is needed until that end is known, too.
+  const { until, ...open } = kept
+  keys.put(name, open)
+  const { end, ...ended } = await keyedCall(
+    {
+      ...{ ...open, signal, fetch, isFailure },
+      onSend: () => keys.put(name, { sentAt: Date.now(), ...open }),
+    },
+    (context) => mutationFn(variables, context),
+  )
+  if (end === 'done') keys.done(name, until ? until - Date.now() : keepMs, kept.key)
+  if (end === 'failed') keys.done(name, 0, kept.key)
+  // So that the next call can tell, too.
+  if (end === 'unapplied') keys.put(name, kept)
+  return ended
 }

@@ -124,10 +124,45 @@ describe.skipIf(!hasChromium())('in Chromium', () => {
     await expect.poll(() => text('key')).toBe(kept)
   })
 
+  test.each(['session', 'memory'])('in %s each of 120 rows on a page keeps its key', async (storage) => {
+    const { page, shows, complaints } = await visit(`/rows?storage=${storage}`)
+    const keys = (): Promise<string[]> => page.locator('#rows li').allTextContents()
+    await shows('renders', '1')
+    await expect.poll(async () => new Set(await keys()).size).toBe(120)
+    const before = await keys()
+    await page.click('#again')
+    await shows('renders', '2')
+    expect(await keys()).toEqual(before)
+    expect(complaints).toEqual([])
+  })
+
+  test('a key of the server is for one order: the next one has another, by renew and by time', async () => {
+    const { page, text, shows } = await visit('/given-key')
+    await shows('key', 'key-1')
+    await page.click('#renew')
+    await expect.poll(() => text('key')).toMatch(/^[\da-f-]{36}$/)
+    const second = await text('key')
+    await page.click('#done')
+    await expect.poll(() => text('key')).not.toBe(second)
+    expect(await text('key')).toMatch(/^[\da-f-]{36}$/)
+  })
+
+  test('an end that comes late is none of the key that came after', async () => {
+    const { page, text, shows } = await visit('/given-key')
+    await shows('key', 'key-1')
+    await page.click('#renew')
+    await expect.poll(() => text('key')).not.toBe('key-1')
+    const second = await text('key')
+    await page.click('#late')
+    expect(await page.evaluate('Object.values({ ...sessionStorage }).join()')).not.toContain('"until"')
+    expect(await text('key')).toBe(second)
+  })
+
   test('a plain form that is sent twice is one charge, and so is the back button', async () => {
     const { page, charges } = await visit('/plain-form')
     await page.dblclick('#pay')
-    await page.waitForURL('**/thanks')
+    // The second click ends the navigation of the first, which is an error to who waits for that.
+    await page.waitForSelector('#elsewhere')
     await page.goBack()
     await page.click('#pay')
     await page.waitForURL('**/thanks')

@@ -1,16 +1,19 @@
 /** The states of a mutation and what they do to its key, against a real server. */
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { formKeys } from '../../../src/client/form-keys.ts'
 import { createIdempotentFetch } from '../../../src/client/index.ts'
-import { createMutation, type Mutation } from '../../../src/client/react/mutation.ts'
+import { createMutation, type Mutation, type MutationSettings } from '../../../src/client/react/mutation.ts'
 import { serve } from '../../http/serving.ts'
 
-type Answer = number | 'lost' | 'malformed' | Promise<number>
+type Answer = number | 'lost' | 'malformed' | Promise<number | 'lost'>
 
 interface Setup {
   readonly mutation: Mutation<string, unknown>
+  /** Another one that means the same, as of another component. */
+  another(settings?: Partial<MutationSettings<string, unknown>>): Mutation<string, unknown>
   /** The keys in the order in which they came. */
   readonly seen: readonly unknown[]
+  readonly origin: string
 }
 
 /** A mutation whose server gives these answers, one after the other. */
@@ -26,7 +29,7 @@ async function setup(...answers: Answer[]): Promise<Setup> {
   })
   const keys = formKeys('memory')
   const name = origin
-  const mutation = createMutation<string, unknown>({
+  const settings: MutationSettings<string, unknown> = {
     async mutationFn(_variables, { fetch }) {
       const response = await fetch(origin, { method: 'POST' })
       if (!response.ok) throw new Error(String(response.status))
@@ -37,8 +40,16 @@ async function setup(...answers: Answer[]): Promise<Setup> {
     keepMs: 0,
     fetch: createIdempotentFetch({ retries: 0 }),
     isFailure: undefined,
-  })
-  return { mutation, seen }
+  }
+  const another: Setup['another'] = (changed) => createMutation({ ...settings, ...changed })
+  return { mutation: another(), another, seen, origin }
+}
+
+/** An answer that waits until it is resolved. */
+function held(): PromiseWithResolvers<number | 'lost'> {
+  const answer = Promise.withResolvers<number | 'lost'>()
+  onTestFinished(() => answer.resolve(201))
+  return answer
 }
 
 test('after an unknown outcome being turned away tells nothing: the key stays', async () => {
@@ -73,8 +84,7 @@ test('a definite no ends the key', async () => {
 })
 
 test('a later call has the word, and reset ends the wait', async () => {
-  const first = Promise.withResolvers<number>()
-  onTestFinished(() => first.resolve(201))
+  const first = held()
   const { mutation, seen } = await setup(first.promise, 201)
   const early = mutation.actions.mutateAsync(1)
   await expect.poll(() => seen.length).toBe(1)
@@ -90,8 +100,7 @@ test('a later call has the word, and reset ends the wait', async () => {
 })
 
 test('renew and retry do nothing where there is nothing to do', async () => {
-  const first = Promise.withResolvers<number>()
-  onTestFinished(() => first.resolve(201))
+  const first = held()
   const { mutation, seen } = await setup(first.promise)
   mutation.actions.retry()
   mutation.actions.renew()
@@ -115,8 +124,7 @@ test('renew after an unknown outcome is the page saying so: another key', async 
 })
 
 test('an abort is unknown, and the next call has the key', async () => {
-  const first = Promise.withResolvers<number>()
-  onTestFinished(() => first.resolve(201))
+  const first = held()
   const { mutation, seen } = await setup(first.promise, 201)
   const abort = new AbortController()
   const early = mutation.actions.mutateAsync(1, { signal: abort.signal })
@@ -136,4 +144,137 @@ test('variables without a name are thrown at the caller, and nothing is sent', a
   await expect(mutation.actions.mutateAsync(circular)).rejects.toThrow(TypeError)
   expect(mutation.state().status).toBe('idle')
   expect(seen).toEqual([])
+})
+
+/** Lets time pass for what asks for the time, and for nothing else. */
+function pass(ms: number): void {
+  if (!vi.isFakeTimers()) {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    onTestFinished(() => void vi.useRealTimers())
+  }
+  vi.setSystemTime(Date.now() + ms)
+}
+
+test('a key that is sent again does not end before the outcome is known', async () => {
+  const second = held()
+  const { another, seen } = await setup(201, second.promise, 201)
+  const { actions, state } = another({ keepMs: 60_000 })
+  await actions.mutateAsync(1)
+  const late = actions.mutateAsync(1)
+  await expect.poll(() => seen.length).toBe(2)
+  pass(60_000)
+  second.resolve('lost')
+  await expect(late).rejects.toThrow('Nobody knows')
+  expect(state().status).toBe('unknown')
+  await actions.mutateAsync(1)
+  expect(new Set(seen).size).toBe(1)
+})
+
+test('nor before the function gets to sending it', async () => {
+  const { another, seen, origin } = await setup(201, 'lost', 201)
+  const { actions } = another({
+    keepMs: 60_000,
+    async mutationFn(_variables, { fetch }) {
+      // As if it had waited for something.
+      if (seen.length === 1) pass(60_000)
+      return await (await fetch(origin, { method: 'POST' })).text()
+    },
+  })
+  await actions.mutateAsync(1)
+  await expect(actions.mutateAsync(1)).rejects.toThrow('Nobody knows')
+  await actions.mutateAsync(1)
+  expect(new Set(seen).size).toBe(1)
+})
+
+test('sent again in its time, a key that is done is repeated for the rest of it', async () => {
+  const { another, seen } = await setup(201, 201, 201)
+  const { actions } = another({ keepMs: 60_000 })
+  await actions.mutateAsync(1)
+  pass(50_000)
+  await actions.mutateAsync(1)
+  pass(10_000)
+  await actions.mutateAsync(1)
+  expect(seen[1]).toBe(seen[0])
+  expect(seen[2]).not.toBe(seen[0])
+})
+
+test('renew leaves the key of a call that another component has under way', async () => {
+  const second = held()
+  const { another, seen } = await setup(201, second.promise, 201)
+  const [one, other] = [another({ keepMs: 60_000 }), another({ keepMs: 60_000 })]
+  await one.actions.mutateAsync(1)
+  const late = other.actions.mutateAsync(1)
+  await expect.poll(() => seen.length).toBe(2)
+  one.actions.renew()
+  expect(one.state().status).toBe('success')
+  second.resolve('lost')
+  await expect(late).rejects.toThrow('Nobody knows')
+  await other.actions.mutateAsync(1)
+  expect(new Set(seen).size).toBe(1)
+})
+
+test('isFailure that throws leaves it unknown, and the next press is a call', async () => {
+  const { another, seen, origin } = await setup(500, 201)
+  const isFailure = (): boolean => {
+    throw new TypeError('cannot read status of undefined')
+  }
+  const { actions, state } = another({
+    isFailure,
+    async mutationFn(_variables, { key }) {
+      const response = await fetch(origin, { method: 'POST', headers: { 'idempotency-key': key } })
+      if (!response.ok) throw new Error('Network Error')
+      return await response.text()
+    },
+  })
+  await expect(actions.mutateAsync(1)).rejects.toThrow('Network Error')
+  expect(state().status).toBe('unknown')
+  await actions.mutateAsync(1)
+  expect(state().status).toBe('success')
+  expect(seen[1]).toBe(seen[0])
+})
+
+test('where no key can be made it is an error, and the next press is a call', async () => {
+  const { mutation, seen } = await setup(201)
+  const { randomUUID } = crypto
+  const restore = (): unknown => Object.assign(crypto, { randomUUID })
+  onTestFinished(() => void restore())
+  Object.assign(crypto, { randomUUID: undefined })
+  mutation.actions.mutate(1)
+  await expect.poll(() => mutation.state().status).toBe('error')
+  restore()
+  expect(await mutation.actions.mutateAsync(1)).toBe('answer 1')
+  expect(seen).toHaveLength(1)
+})
+
+test('a press after an abort is a call with the same key', async () => {
+  const first = held()
+  const { mutation, seen } = await setup(first.promise, 201)
+  const { actions, state } = mutation
+  const abort = new AbortController()
+  // As an effect in StrictMode that aborts when it is cleaned up.
+  actions.mutate(1, { signal: abort.signal })
+  await expect.poll(() => seen.length).toBe(1)
+  abort.abort()
+  actions.mutate(1)
+  // Joined, although the one before has ended by now.
+  expect(await actions.mutateAsync(1)).toBe('answer 2')
+  expect(state().status).toBe('success')
+  expect(seen).toEqual([seen[0], seen[0]])
+})
+
+test('a call that was aborted before does not take the place of the next one', async () => {
+  const [first, second] = [held(), held()]
+  const { mutation, seen } = await setup(first.promise, second.promise)
+  const { actions } = mutation
+  const abort = new AbortController()
+  const early = actions.mutateAsync(1, { signal: abort.signal })
+  await expect.poll(() => seen.length).toBe(1)
+  abort.abort()
+  actions.mutate(1)
+  await expect(early).rejects.toThrow('abort')
+  await expect.poll(() => seen.length).toBe(2)
+  const joined = actions.mutateAsync(1)
+  second.resolve(201)
+  expect(await joined).toBe('answer 2')
+  expect(seen).toHaveLength(2)
 })

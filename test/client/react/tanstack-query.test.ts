@@ -1,7 +1,33 @@
 /** Mutations of TanStack Query in a real browser that loses its network and its page. */
+import { MutationObserver, QueryClient } from '@tanstack/react-query'
 import { describe, expect, test } from 'vitest'
 import { hasChromium } from '../../../scripts/servers/chromium.ts'
+import { createIdempotentFetch } from '../../../src/client/index.ts'
+import { idempotentMutationOptions, withKey } from '../../../src/client/tanstack-query.ts'
+import { serve } from '../../http/serving.ts'
 import { useBrowser, visit } from './visit.ts'
+
+test('a key that is kept elsewhere is not sent when it is too old, at whichever press', async () => {
+  const seen: unknown[] = []
+  const { origin } = await serve((request, response) => {
+    seen.push(request.headers['idempotency-key'])
+    response.end()
+  })
+  const options = idempotentMutationOptions({
+    mutationFn: async (_variables: null, { fetch }) => (await fetch(origin, { method: 'POST' })).status,
+    fetch: createIdempotentFetch({ lifetime: '24h' }),
+  })
+  const pay = new MutationObserver(new QueryClient(), options)
+  const hoursAgo = (hours: number): number => Date.now() - hours * 3_600_000
+  for (const _press of ['first', 'second']) {
+    await expect(pay.mutate(withKey(null, 'key-1', hoursAgo(13)))).rejects.toMatchObject({
+      code: 'horizon-passed',
+    })
+  }
+  expect(seen).toEqual([])
+  expect(await pay.mutate(withKey(null, 'key-1', hoursAgo(1)))).toBe(200)
+  expect(seen).toEqual(['"key-1"'])
+})
 
 describe.skipIf(!hasChromium())('TanStack Query in Chromium', () => {
   useBrowser()

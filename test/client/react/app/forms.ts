@@ -53,14 +53,14 @@ export function KeyPage({ keepAfterDone }: { readonly keepAfterDone?: number }):
     setStatus('pending')
     const headers = { 'content-type': 'application/json', 'idempotency-key': `"${key}"` }
     const response = await fetch('/charges', { method: 'POST', headers, body: '{"amount":100}' })
-    if (response.status === 201) done()
+    if (response.status === 201) done(key)
     setStatus(response.status === 201 ? 'success' : 'error')
   }
   return h(
     'main',
     null,
     h('button', { id: 'pay', onClick: () => void pay() }, 'Pay'),
-    h('button', { id: 'renew', onClick: renew }, 'New order'),
+    h('button', { id: 'renew', onClick: () => renew() }, 'New order'),
     h('output', { id: 'status' }, status),
     h('output', { id: 'key' }, key ?? ''),
   )
@@ -72,4 +72,38 @@ export function KeysPage(): ReactElement {
   const other = useIdempotencyKey(['pay', 'cart-1', 101])
   const memory = useIdempotencyKey(['pay', 'cart-1', 100], { storage: 'memory' })
   return h('output', { id: 'keys' }, JSON.stringify([first.key, second.key, other.key, memory.key]))
+}
+
+function Row({ at, storage }: { readonly at: number; readonly storage: 'session' | 'memory' }): ReactElement {
+  return h('li', null, useIdempotencyKey(['row', at], { storage }).key)
+}
+
+/** More rows than a storage keeps keys; a button renders them all again. */
+export function RowsPage({ storage }: { readonly storage: 'session' | 'memory' }): ReactElement {
+  const [renders, setRenders] = useState(1)
+  const rows = Array.from({ length: 120 }, (_, at) => h(Row, { key: at, at, storage }))
+  return h(
+    'main',
+    null,
+    h('button', { id: 'again', onClick: () => setRenders(renders + 1) }, 'Again'),
+    h('output', { id: 'renders' }, renders),
+    h('ul', { id: 'rows' }, rows),
+  )
+}
+
+/** Two orders on one page, whose server has made a key for the first one. */
+export function GivenKeyPage(): ReactElement {
+  const { key, done, renew } = useIdempotencyKey(['pay', 'cart-1'], {
+    initialKey: 'key-1',
+    keepAfterDone: 300,
+  })
+  return h(
+    'main',
+    null,
+    h('button', { id: 'done', onClick: () => done(key) }, 'Done'),
+    // What ends late, with the key that it was sent with.
+    h('button', { id: 'late', onClick: () => done('key-1') }, 'Late'),
+    h('button', { id: 'renew', onClick: () => renew(key) }, 'New order'),
+    h('output', { id: 'key' }, key),
+  )
 }

@@ -1,7 +1,7 @@
 /** The page of each address, in StrictMode. */
 import { createElement as h, type ReactElement, StrictMode } from 'react'
 import { createRoot, hydrateRoot } from 'react-dom/client'
-import { ActionForm, KeyPage, KeysPage, PlainForm } from './forms.ts'
+import { ActionForm, GivenKeyPage, KeyPage, KeysPage, PlainForm, RowsPage } from './forms.ts'
 import { page, parameter } from './page.ts'
 import { PayPage } from './pay.ts'
 import { QueryPage } from './query.ts'
@@ -28,6 +28,10 @@ function pageOf(path: string): ReactElement {
       return h(KeyPage, keepAfterDone)
     case '/keys':
       return h(KeysPage)
+    case '/rows':
+      return h(RowsPage, { storage: parameter('storage') as 'session' | 'memory' })
+    case '/given-key':
+      return h(GivenKeyPage)
     case '/query':
       return h(QueryPage)
     default:
@@ -35,7 +39,7 @@ function pageOf(path: string): ReactElement {
   }
 }
 
-const root = page.document.getElementById('root')
+const root = page.document.getElementById('root') as Element
 const content = h(StrictMode, null, pageOf(page.location.pathname))
 if (page.location.pathname.startsWith('/rendered')) hydrateRoot(root, content)
 else createRoot(root).render(content)
