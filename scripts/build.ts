@@ -8,7 +8,7 @@ import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, write
 import { extname, join, posix } from 'node:path'
 import { build, type Rolldown } from 'vite'
 import manifest from '../package.json' with { type: 'json' }
-import { bundledRooms } from './arrows.ts'
+import { bundledRooms, peers } from './arrows.ts'
 import { filesBelow, isPackage, type ModuleImport, moduleImports } from './module-imports.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -41,6 +41,18 @@ function packageImports(ending: string): Map<string, ModuleImport[]> {
     const imports = moduleImports(file, readFileSync(join(dist, file), 'utf8'))
     const packages = imports.filter((one) => isPackage(one.specifier))
     if (packages.length > 0) found.set(file, packages)
+  }
+  return found
+}
+
+/** Modules whose packages go into `dist`. What stands on a peer takes the reader's own. */
+function bundling(): Map<string, ModuleImport[]> {
+  const found = packageImports('.js')
+  for (const [file, peer] of Object.entries(peers)) {
+    const module = file.replace(/ts$/, 'js')
+    const others = (found.get(module) ?? []).filter(({ specifier }) => specifier !== peer)
+    if (others.length === 0) found.delete(module)
+    else found.set(module, others)
   }
   return found
 }
@@ -135,13 +147,11 @@ function reachableTypes(): Set<string> {
 
 /** Types of a package that a user does not have would silently become `any` for them. */
 function checkTypes(): void {
-  const peers: Readonly<Record<string, string>> =
-    'peerDependencies' in manifest ? (manifest.peerDependencies as Record<string, string>) : {}
   const reached = reachableTypes()
   for (const [file, imports] of packageImports('.d.ts')) {
     if (!reached.has(file)) continue
     for (const { specifier } of imports) {
-      if (!(specifier in peers))
+      if (!(specifier in manifest.peerDependencies))
         throw new Error(`dist/${file} names types of ${specifier}, which is not a peer`)
     }
   }
@@ -167,7 +177,7 @@ function notices(folders: ReadonlySet<string>): string {
 }
 
 compile()
-const modules = packageImports('.js')
+const modules = bundling()
 const used = namesByPackage(modules)
 const folders = used.size > 0 ? await bundle(used) : new Set<string>()
 useVendored(modules)

@@ -1,12 +1,23 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { publint } from 'publint'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import manifest from '../../package.json' with { type: 'json' }
+import { peers } from '../../scripts/arrows.ts'
 import { filesBelow } from '../../scripts/module-imports.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -14,6 +25,9 @@ const root = join(import.meta.dirname, '..', '..')
 const subpaths = Object.entries(manifest.exports)
   .filter(([, entry]) => typeof entry !== 'string')
   .map(([subpath]) => subpath)
+/** Those that need a package of the reader's. */
+const onPeers = subpaths.filter((subpath) => `${subpath.slice(2)}.ts` in peers)
+const onNothing = subpaths.filter((subpath) => !onPeers.includes(subpath))
 const buildMsMax = 120_000
 
 /** Runs a program with this very Node first in the path, as a user of it would have. */
@@ -110,15 +124,36 @@ describe('the package as published', () => {
     expect(targets.filter((target) => !existsSync(join(installed, target)))).toEqual([])
   })
 
-  it.each(subpaths)('imports %s', (subpath) => {
+  function namesOf(subpath: string, cwd: string, ...flags: string[]): string[] {
     const source = `console.log(JSON.stringify(Object.keys(await import('${specifierOf(subpath)}'))))`
-    const names = JSON.parse(runWell('node', ['--input-type=module', '-e', source], user)) as string[]
-    expect(names.length).toBeGreaterThan(0)
+    return JSON.parse(runWell('node', [...flags, '--input-type=module', '-e', source], cwd)) as string[]
+  }
+
+  it.each(onNothing)('imports %s', (subpath) => {
+    expect(namesOf(subpath, user).length).toBeGreaterThan(0)
   })
 
-  it('has types that compile in strict mode without any other package than those of Node', () => {
-    const lines = subpaths.map((subpath, at) => `export * as part${at} from '${specifierOf(subpath)}'`)
-    writeFileSync(join(user, 'use.ts'), `${lines.join('\n')}\n`)
+  it('gives browsers a client with the same names', () => {
+    expect(namesOf('./client', user, '--conditions=browser')).toEqual(namesOf('./client', user))
+  })
+
+  it('imports the subpaths for a package of the reader where that is, and they have its types', () => {
+    const reader = mkdtempSync(join(tmpdir(), 'retrysafe-reader-'))
+    onTestFinished(() => rmSync(reader, { recursive: true, force: true }))
+    cpSync(user, reader, { recursive: true })
+    for (const name of ['react', '@types/react', '@tanstack/react-query']) {
+      mkdirSync(dirname(join(reader, 'node_modules', name)), { recursive: true })
+      symlinkSync(join(root, 'node_modules', name), join(reader, 'node_modules', name))
+    }
+    expect(onPeers).toHaveLength(Object.keys(peers).length)
+    for (const subpath of onPeers) expect(namesOf(subpath, reader).length).toBeGreaterThan(0)
+    compileUse(reader, onPeers, { lib: ['es2024', 'dom'], skipLibCheck: true })
+  })
+
+  /** Compiles a program that uses all that the subpaths export. */
+  function compileUse(cwd: string, of: readonly string[], more: object): void {
+    const lines = of.map((subpath, at) => `export * as part${at} from '${specifierOf(subpath)}'`)
+    writeFileSync(join(cwd, 'use.ts'), `${lines.join('\n')}\n`)
     const options = {
       module: 'nodenext',
       target: 'es2023',
@@ -129,12 +164,14 @@ describe('the package as published', () => {
       noEmit: true,
       types: ['node'],
       typeRoots: [join(root, 'node_modules', '@types')],
+      ...more,
     }
-    writeFileSync(
-      join(user, 'tsconfig.json'),
-      JSON.stringify({ compilerOptions: options, files: ['use.ts'] }),
-    )
-    runWell('node', [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.'], user)
+    writeFileSync(join(cwd, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['use.ts'] }))
+    runWell('node', [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.'], cwd)
+  }
+
+  it('has types that compile in strict mode without any other package than those of Node', () => {
+    compileUse(user, onNothing, {})
   })
 
   it('runs as npx retrysafe', () => {
