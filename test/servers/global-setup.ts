@@ -1,8 +1,9 @@
-/** Starts the database servers once for all test files, and sets what all test processes inherit. */
+/** Starts the database servers once for all test files, installs the browser, and sets what all test processes inherit. */
 import { statfsSync } from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
+import { hasChromium } from '../../scripts/servers/chromium.ts'
 import { provideServer, type ServerName, serverNames } from '../../scripts/servers.ts'
 
 declare module 'vitest' {
@@ -29,6 +30,8 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   if (hasMemoryFolder()) process.env['RETRYSAFE_SERVERS_FOLDER'] ??= memoryFolder
   // Hundreds of tests start programs; most of a start is compiling the same sources.
   process.env['NODE_COMPILE_CACHE'] ??= join(cache, 'node')
+  // Here, so that no worker finds one that another is still installing.
+  hasChromium()
   const provided = await Promise.all(serverNames.map(provideServer))
   const urls = Object.fromEntries(
     provided.map((server, at) => [serverNames[at], server.kind === 'server' ? server.url : '']),
