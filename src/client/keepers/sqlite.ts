@@ -112,7 +112,7 @@ export function sqliteKeeper(options: SqliteKeeperOptions): SqliteKeeper {
   }
 
   function read(database: DatabaseSync, intent: string): Entry | undefined {
-    const row = database.prepare(`SELECT * FROM ${table} WHERE intent = ?`).get(intent)
+    const row = database.prepare(`SELECT * FROM ${table} WHERE intent = ?`).get(JSON.stringify(intent))
     return row && readRow(row)
   }
 
@@ -122,7 +122,7 @@ export function sqliteKeeper(options: SqliteKeeperOptions): SqliteKeeper {
   }
 
   function remove(database: DatabaseSync, { intent }: KeptCall): void {
-    database.prepare(`DELETE FROM ${table} WHERE intent = ?`).run(intent)
+    database.prepare(`DELETE FROM ${table} WHERE intent = ?`).run(JSON.stringify(intent))
   }
 
   /** Reads all rows only where there may be too many, or once in a while. */
@@ -189,7 +189,10 @@ export function sqliteKeeper(options: SqliteKeeperOptions): SqliteKeeper {
 const table = 'retrysafe_kept_calls'
 const keepsBetweenCleanings = 64
 
-/** Octets are octets, also those of a text: SQLite would stop at a zero or mend what is no UTF-8. */
+/**
+ * Bodies are kept as octets, also where they are text, which SQLite would mend where it is no UTF-8. Intents are JSON:
+ * Node 22 reads a text of SQLite's up to a zero.
+ */
 const createSql = `CREATE TABLE IF NOT EXISTS ${table} (
   intent TEXT PRIMARY KEY NOT NULL,
   key TEXT NOT NULL,
@@ -228,7 +231,7 @@ function rowOf({
   doneAt,
 }: Entry): Row & Record<string, string | number | Uint8Array | null> {
   return {
-    ...{ intent, key, method, url },
+    ...{ intent: JSON.stringify(intent), key, method, url },
     content_type: contentType,
     fields: fields === undefined ? null : JSON.stringify(fields),
     body: typeof body === 'string' ? new TextEncoder().encode(body) : (body ?? null),
@@ -243,7 +246,7 @@ function entryOfRow(row: Row): Entry {
   const { content_type: contentType, fields, body, created_at: createdAt, shared, done_at: doneAt } = row
   const { intent, key, method, url, body_kind: kind } = row
   return checkedEntry({
-    ...{ intent, key, method, url, contentType },
+    ...{ intent: JSON.parse(intent) as unknown, key, method, url, contentType },
     fields: fields === null ? undefined : (JSON.parse(fields) as unknown),
     body: bodyOf(kind, body ?? new Uint8Array()),
     createdAt,
