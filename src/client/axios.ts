@@ -16,7 +16,14 @@ import {
   runKeyed,
   unlessAborted,
 } from './keyed-call.ts'
-import { type Asked, type Redirect, RedirectError, redirectOf } from './redirects.ts'
+import {
+  type Asked,
+  type Redirect,
+  RedirectError,
+  redirectOf,
+  redirectsMax,
+  showsRedirects,
+} from './redirects.ts'
 import type { Answer } from './signals.ts'
 import { isOneShot, wholeBody } from './whole-body.ts'
 
@@ -174,10 +181,6 @@ function isMisuse(error: unknown): boolean {
   const { code, response } = error as { readonly code?: string; readonly response?: unknown }
   return response === undefined && /^ERR_(BAD_OPTION|BAD_REQUEST|INVALID_URL|NOT_SUPPORT)/.test(code ?? '')
 }
-
-const redirectsMax = 20
-/** Browsers follow by themselves, or say nothing of where to. */
-const showsRedirects = page.location === undefined
 
 interface Exchanged<Response> {
   readonly answer: Answer<Response>

@@ -1,15 +1,13 @@
 /** Node, Deno, Bun and Workers: redirects are seen, and Node says why nothing was sent. */
-import { page, type Platform, type Prepared, type Send } from './exchange.ts'
+import type { Platform, Prepared, Send } from './exchange.ts'
 import { platform as browser } from './platform-browser.ts'
-import { RedirectError, redirectOf } from './redirects.ts'
+import { RedirectError, redirectOf, redirectsMax, showsRedirects } from './redirects.ts'
 import { isNode, whole } from './whole-node.ts'
-
-/** Bundlers that do not know of the export for browsers bring this one there, where redirects are hidden. */
-const isPage = page.location !== undefined
 
 export const platform: Platform = {
   ...{ wasNeverSent, whole: isNode ? whole : browser.whole },
-  ...(!isPage && { follow }),
+  // Bundlers that do not know of the export for browsers bring this one there.
+  ...(showsRedirects && { follow }),
 }
 
 /** What the system was asked to do when it failed. */
@@ -34,9 +32,6 @@ export function wasNeverSent(error: unknown, depth = 0): boolean {
     wasNeverSent(cause, depth + 1)
   )
 }
-
-/** As many as `fetch` follows. */
-const redirectsMax = 20
 
 async function follow(
   first: Response,

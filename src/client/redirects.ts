@@ -1,4 +1,11 @@
 /** Where a redirect leads a call: one rule for every transport that sees redirects. */
+import { page } from './exchange.ts'
+
+/** Browsers follow by themselves, or say nothing of where to. */
+export const showsRedirects: boolean = page.location === undefined
+
+/** As many as `fetch` follows. */
+export const redirectsMax = 20
 
 /** The request that was answered with a redirect. */
 export interface Asked {
