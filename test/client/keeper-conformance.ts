@@ -301,6 +301,15 @@ export function keeperConformance({ name, open }: KeeperUnderTest): void {
     },
   )
 
+  named('what went to make room is known no more', async () => {
+    const { keeper } = open({ callsMax: 1, keepAfterDone: '1h' })
+    const done = aCall({ intent: 'done' })
+    await keeper.keep(done)
+    await keeper.settle(done)
+    await keeper.keep(aCall({ intent: 'other' }))
+    expect(await keeper.find('done')).toBeUndefined()
+  })
+
   named('a call that is too old stays until it is forgotten: its key is the only one', async () => {
     const { keeper } = open({})
     const old = aCall({ createdAt: Date.now() - 13 * hourMs })

@@ -28,6 +28,7 @@ import {
   guarded,
   isOpen,
   isOpenCall,
+  isOver,
   KeeperError,
   type KeeperOptions,
   type Kept,
@@ -204,6 +205,7 @@ export function fileKeeper(options: FileKeeperOptions): KeyKeeper {
     for (const each of roomAmong(whole, limits)) {
       const isFresh = limits.now() - (each.doneAt ?? each.call.createdAt) < numbersStayMs
       if (!isFresh) await remove(each)
+      else if (!isOver(each, limits)) await add(each, goneOf(each, limits.now()))
     }
     for (const { entry, ...each } of others) {
       const path = pathOf(each.digest, each.numbers.at(-1) as number)
