@@ -135,21 +135,24 @@ export async function runCall<Raw>(policy: Policy, call: Call<Raw>): Promise<End
     if (performance.now() >= deadline) return stop('deadline')
     const blockedMs = breaker?.blockedMs(origin) ?? 0
     if (blockedMs > 0) return stop('circuit-open', blockedMs)
-    if (attempts === 0) budget.earn()
-    attempts += 1
+    if (attempts++ === 0) budget.earn()
     answer = error = undefined
     let read: Signal
+    let isFailure: boolean | undefined
     try {
       answer = await inTime(leftOf(policy, deadline), callers, (within) => call.send(within))
       read = signalOf(answer, isRepeatable)
+      isFailure = read.effect !== 'told' && answer.status >= 500
     } catch (cause) {
       // The caller's own end says nothing of the service.
       callers?.throwIfAborted()
       error = cause
       read = signalOfError(call.wasNeverSent(cause))
+      isFailure = true
+    } finally {
+      breaker?.report(origin, isFailure)
     }
     const { effect, next } = read
-    breaker?.report(origin, effect !== 'told' && (answer?.status ?? 500) >= 500)
     mayHaveApplied ||= effect === 'unknown' && !isSafeCall
     if (next === 'refuse') return stop('key')
     if (answer && effect === 'told' && next === 'stop') return end(answer)

@@ -14,8 +14,8 @@ export interface CircuitBreakerOptions {
 export interface CircuitBreaker {
   /** Milliseconds for which nothing is to be sent; 0 lets one attempt pass. */
   blockedMs(origin: string): number
-  /** Told how each attempt ended. */
-  report(origin: string, isFailure: boolean): void
+  /** Told how each attempt that passed has ended: `undefined` where its end says nothing of the origin. */
+  report(origin: string, isFailure: boolean | undefined): void
 }
 
 /**
@@ -35,7 +35,7 @@ export function circuitBreaker(options: CircuitBreakerOptions = {}): CircuitBrea
     throw new InvalidOptionError('failures', 'must be a whole number from 1', failuresMax)
   }
   const coolDownMs = toMilliseconds('coolDown', coolDown, { min: '1ms' })
-  const circuits = eachOrigin(() => ({ failures: 0, openUntil: 0 }))
+  const circuits = eachOrigin(() => ({ failures: 0, openUntil: 0, isHalfOpen: false }))
   return {
     blockedMs(origin) {
       const circuit = circuits(origin)
@@ -44,10 +44,17 @@ export function circuitBreaker(options: CircuitBreakerOptions = {}): CircuitBrea
       if (now < circuit.openUntil) return circuit.openUntil - now
       // Half open: nobody else passes until this attempt has told, or as long again.
       circuit.openUntil = now + coolDownMs
+      circuit.isHalfOpen = true
       return 0
     },
     report(origin, isFailure) {
       const circuit = circuits(origin)
+      if (isFailure === undefined) {
+        // It may have been the one that tries; then the next one does.
+        if (circuit.isHalfOpen) circuit.openUntil = 0
+        return
+      }
+      circuit.isHalfOpen = false
       circuit.failures = isFailure ? circuit.failures + 1 : 0
       if (circuit.failures >= failuresMax) circuit.openUntil = performance.now() + coolDownMs
     },

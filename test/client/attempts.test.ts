@@ -421,6 +421,26 @@ describe('the breaker', () => {
     expect(rig.sentAt).toEqual([])
   })
 
+  test('is not held by the attempt that tries where its caller ends it, or nothing can send it', async () => {
+    const nothingCan = (): never => {
+      throw new TypeError('no such method')
+    }
+    const abort = new AbortController()
+    for (const [met, given] of [
+      ['silence', { signal: abort.signal }],
+      [reset, { wasNeverSent: nothingCan }],
+    ] as const) {
+      const breaker = circuitBreaker({ failures: 1, coolDown: '5s' })
+      await end(start([503], { breaker, retries: 0 }))
+      await vi.advanceTimersByTimeAsync(5_000)
+      const tries = start([met], { breaker }, given)
+      abort.abort()
+      await tries.ended.catch(() => {})
+      expect(tries.sentAt).toEqual([0])
+      expect(await end(start([201], { breaker }))).toBe('answer 201 after 1')
+    }
+  })
+
   test('counts what is no usable answer', async () => {
     for (const [met, counts] of [
       [503, true],

@@ -50,6 +50,22 @@ describe('a circuit', () => {
     expect(breaker.blockedMs(origin)).toBe(0)
   })
 
+  test('lets another pass at once where the one that passed was ended by its caller', () => {
+    const breaker = circuitBreaker({ failures: 1, coolDown: '5s' })
+    breaker.report(origin, true)
+    vi.advanceTimersByTime(5_000)
+    expect(breaker.blockedMs(origin)).toBe(0)
+    breaker.report(origin, undefined)
+    expect([breaker.blockedMs(origin), breaker.blockedMs(origin)]).toEqual([0, 5_000])
+  })
+
+  test('stays open where an attempt of before is ended by its caller', () => {
+    const breaker = circuitBreaker({ failures: 1, coolDown: '5s' })
+    breaker.report(origin, true)
+    breaker.report(origin, undefined)
+    expect(breaker.blockedMs(origin)).toBe(5_000)
+  })
+
   test('is one for each origin', () => {
     const breaker = circuitBreaker({ failures: 1 })
     breaker.report(origin, true)
