@@ -99,7 +99,7 @@ export function idempotentAdapter<Config extends AxiosConfig, Response extends A
   options: IdempotentAxiosOptions<Response> = {},
 ): Adapter<Config, Response> {
   const { adapter: names = ['http', 'fetch', 'xhr'], ...rest } = options
-  const settings = readKeyed(rest)
+  const settings = readKeyed('idempotentAdapter', rest)
   return async (config) => {
     const adapter = axios.getAdapter(names as never, config as never)
     const idempotency = carriedCall(config)

@@ -1,6 +1,7 @@
 /** Leaves an origin alone that has failed again and again. */
 import { type Duration, toMilliseconds } from '../core/duration.ts'
 import { InvalidOptionError } from '../core/errors.ts'
+import { refuseUnknownOptions } from '../core/options.ts'
 import { eachOrigin } from './budget.ts'
 
 export interface CircuitBreakerOptions {
@@ -30,6 +31,7 @@ export interface CircuitBreaker {
  * const pay = createIdempotentFetch({ breaker: circuitBreaker({ failures: 10, coolDown: '10s' }) })
  */
 export function circuitBreaker(options: CircuitBreakerOptions = {}): CircuitBreaker {
+  refuseUnknownOptions('circuitBreaker', options, ['failures', 'coolDown'])
   const { failures: failuresMax = 20, coolDown = '5s' } = options
   if (!Number.isInteger(failuresMax) || failuresMax < 1) {
     throw new InvalidOptionError('failures', 'must be a whole number from 1', failuresMax)

@@ -114,7 +114,7 @@ export function callOf(response: object): CallReport | undefined {
  * const charge = await api.post('charges', { json: { amount: 100 } }).json()
  */
 export function idempotentGot(options: KeyedOptions<GotAnswer> = {}): GotExtension {
-  const settings = readKeyed(options)
+  const settings = readKeyed('idempotentGot', options)
   return {
     handlers: [
       (given: GotOptions, next: (options: GotOptions) => unknown) => {

@@ -3,6 +3,7 @@
  * key. Off unless it is given as the option `fetch`.
  */
 import { type Duration, toMilliseconds } from '../core/duration.ts'
+import { refuseUnknownOptions } from '../core/options.ts'
 import { eachOrigin, sharedBudgets } from './budget.ts'
 import { retryAfterMs } from './delays.ts'
 import { type Answer, type Effect, signalOf } from './signals.ts'
@@ -42,6 +43,7 @@ const quietMs = 10_000
  * const pay = createIdempotentFetch({ fetch: hedgedFetch({ after: 'p95' }) })
  */
 export function hedgedFetch(options: HedgeOptions): Fetch {
+  refuseUnknownOptions('hedgedFetch', options, ['after', 'fetch', 'keyHeader'])
   const { after, keyHeader = 'idempotency-key' } = options
   const send: Fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
   const fixedMs = after === 'p95' ? undefined : toMilliseconds('after', after, { min: '1ms', max: '24d' })

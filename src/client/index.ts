@@ -1,4 +1,5 @@
 /** The client outside of browsers. */
+import { checkOptions } from './check-options.ts'
 import { type IdempotentFetch, idempotentFetch } from './fetch.ts'
 import type { IdempotentFetchOptions } from './options.ts'
 import { platform } from './platform.ts'
@@ -15,5 +16,6 @@ export * from './face.ts'
  * const response = await pay('https://api.example/charges', { method: 'POST', body: JSON.stringify({ amount: 100 }) })
  */
 export function createIdempotentFetch(options: IdempotentFetchOptions = {}): IdempotentFetch {
+  checkOptions('createIdempotentFetch', options)
   return idempotentFetch(platform, options)
 }

@@ -16,7 +16,9 @@
  */
 import type { FetchInput } from './exchange.ts'
 import { InvalidOptionError } from '../core/errors.ts'
+import { refuseUnknownOptions } from '../core/options.ts'
 import { type HorizonError, isClientError } from './errors.ts'
+import { checkSender } from './check-options.ts'
 import type { CallOptions, IdempotentFetch } from './fetch.ts'
 import { fly } from './flights.ts'
 import { intentText, type KeyPart } from './key-for.ts'
@@ -73,6 +75,8 @@ class Elsewhere extends Error {
 /** Each round after the first is one in which another tab or process has ended the call. */
 const roundsMax = 100
 
+const keptFetchNames = ['fetch', 'keeper', 'keyHeader', 'keptFields', 'onReplaced', 'onUnsettled'] as const
+const callNames = ['key', 'sentSince', 'intent'] as const
 const keptFieldsDefault = ['accept', 'content-encoding', 'content-language'] as const
 const credentials = /^(authorization|cookie|proxy-authorization)$|token|secret|api-?key|signature|session/i
 
@@ -88,6 +92,8 @@ const credentials = /^(authorization|cookie|proxy-authorization)$|token|secret|a
  * await pay('/charges', { method: 'POST', body, idempotency: { intent: ['pay', cartId, amount] } })
  */
 export function keptFetch(options: KeptFetchOptions): KeptFetch {
+  refuseUnknownOptions('keptFetch', options, keptFetchNames)
+  checkSender(options)
   const { fetch, keeper, keyHeader = 'idempotency-key', keptFields = keptFieldsDefault } = options
   for (const name of keptFields) {
     if (credentials.test(name)) {
@@ -99,6 +105,8 @@ export function keptFetch(options: KeptFetchOptions): KeptFetch {
     }
   }
   return async (input, { idempotency = {}, ...init } = {}) => {
+    // A misspelt intent would be sent and not kept.
+    if (idempotency !== false) refuseUnknownOptions('idempotency', idempotency, callNames)
     if (idempotency === false || idempotency.intent === undefined) {
       return await fetch(input, { ...init, idempotency })
     }
@@ -294,6 +302,7 @@ export type Resumed =
   /** Too old to be sent. */
   | { readonly end: 'past-horizon'; readonly call: KeptCall; readonly error: HorizonError }
 
+const resumeNames = ['fetch', 'keeper', 'headers', 'concurrency', 'onPastHorizon', 'signal'] as const
 const concurrencyMax = 100
 
 /**
@@ -307,6 +316,8 @@ const concurrencyMax = 100
  * }
  */
 export async function resumeKept(options: ResumeOptions): Promise<Resumed[]> {
+  refuseUnknownOptions('resumeKept', options, resumeNames)
+  checkSender(options)
   const { keeper, concurrency = 4, signal } = options
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > concurrencyMax) {
     throw new InvalidOptionError(

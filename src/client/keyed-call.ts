@@ -1,5 +1,6 @@
 /** What the adapters of other libraries share: the key of a call, and its run through the one loop. */
 import { type Call, type CallReport, type Ended, type Refresh, runCall } from './attempts.ts'
+import { checkOptions } from './check-options.ts'
 import type { CallOptions } from './fetch.ts'
 import { keyField, newKey, writtenKey } from './key.ts'
 import { type IdempotentFetchOptions, type ReadOptions, readOptions, type RetryOptions } from './options.ts'
@@ -21,11 +22,15 @@ export interface KeyedSettings<Response> extends Omit<ReadOptions, 'refresh'> {
   readonly refresh: Refresh<Response> | undefined
 }
 
-/** @throws InvalidOptionError */
-export function readKeyed<Response>({
-  refresh,
-  ...options
-}: KeyedOptions<Response>): KeyedSettings<Response> {
+/**
+ * @param owner the adapter's name
+ * @throws InvalidOptionError
+ */
+export function readKeyed<Response>(
+  owner: string,
+  { refresh, ...options }: KeyedOptions<Response>,
+): KeyedSettings<Response> {
+  checkOptions(owner, { refresh, ...options }, ['fetch'])
   const settings = readOptions(platform, options)
   return { ...settings, refresh, keyHeader: settings.keyHeader.toLowerCase() }
 }

@@ -31,7 +31,8 @@ export interface KyOptions {
  * const charge = await api.post('https://api.example/charges', { json: { amount: 100 } }).json()
  */
 export function idempotentKy(options: IdempotentFetchOptions = {}): KyOptions {
-  const settings = readKeyed(options)
+  const { fetch: _, ...keyed } = options
+  const settings = readKeyed('idempotentKy', keyed)
   // ky asks its hooks once for a call, and may ask its `fetch` again: the key is made here and nowhere else.
   const send = createIdempotentFetch({ ...options, methods: [] })
   return {

@@ -74,7 +74,7 @@ export function idempotentInterceptor(
   options: KeyedOptions<UndiciAnswer> = {},
   // biome-ignore lint/suspicious/noExplicitAny: undici's own types of options and handlers
 ): (dispatch: any) => any {
-  const settings = readKeyed(options)
+  const settings = readKeyed('idempotentInterceptor', options)
   return (dispatch: Dispatch) => (given: DispatchOptions, handler: Handler) => {
     const call = carriedCall(given)
     const { method, body } = given

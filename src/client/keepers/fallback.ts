@@ -1,3 +1,6 @@
+import { InvalidOptionError } from '../../core/errors.ts'
+import { refuseUnknownOptions } from '../../core/options.ts'
+import { checkKeeper } from '../check-options.ts'
 import type { KeeperError, KeptCall, KeyKeeper } from './keeper.ts'
 
 export interface FallbackKeeperOptions {
@@ -14,10 +17,17 @@ export interface FallbackKeeperOptions {
  * storage may be forbidden, and risk that a reload in mid-request is a second call. Without it a call that cannot be
  * kept is not sent.
  *
+ * @throws InvalidOptionError
  * @example
  * const keeper = fallbackKeeper({ keeper: indexedDbKeeper(), fallback: memoryKeeper(), onFallback: report })
  */
-export function fallbackKeeper({ keeper, fallback, onFallback }: FallbackKeeperOptions): KeyKeeper {
+export function fallbackKeeper(options: FallbackKeeperOptions): KeyKeeper {
+  refuseUnknownOptions('fallbackKeeper', options, ['keeper', 'fallback', 'onFallback'])
+  const { keeper, fallback, onFallback } = options
+  for (const [name, value] of Object.entries({ keeper, fallback })) checkKeeper(name, value)
+  if (typeof onFallback !== 'function') {
+    throw new InvalidOptionError('onFallback', 'must be a function', onFallback)
+  }
   /** What the first cannot do is done in the second alone. */
   async function firstOf<Answer>(ask: (keeper: KeyKeeper) => Promise<Answer>): Promise<Answer> {
     try {
