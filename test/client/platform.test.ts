@@ -1,6 +1,6 @@
 /** What Node tells of requests that were never sent, by the errors that it really makes. */
 import { once } from 'node:events'
-import { constants, createSecureServer } from 'node:http2'
+import { constants, createSecureServer, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { createServer as createTlsServer } from 'node:https'
 import { Agent, fetch as undiciFetch } from 'undici'
@@ -17,6 +17,29 @@ const fails = (url: string, init: RequestInit = {}): Promise<unknown> =>
   fetch(url, { method: 'POST', ...init }).then(() => undefined, failure)
 
 const certificate = { key: paypalCertificate.key, cert: paypalCertificate.certificate }
+
+/** Two requests, one after the other, to a server of HTTP/2 that does this to their streams: the end of the second. */
+async function postOverHttp2(treat: (stream: ServerHttp2Stream) => void): Promise<unknown> {
+  const server = createSecureServer(certificate)
+  server.on('stream', (stream) => {
+    stream.on('error', () => {})
+    treat(stream)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const dispatcher = new Agent({ allowH2: true, connect: { rejectUnauthorized: false } })
+  onTestFinished(async () => {
+    await dispatcher.destroy()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  const post = (): Promise<unknown> =>
+    undiciFetch(`https://localhost:${port}`, { method: 'POST', body: '{}', dispatcher })
+      .then((response) => response.text())
+      .catch(failure)
+  await post()
+  return await post()
+}
 
 describe('never sent', () => {
   test('a refused connection', async () => {
@@ -61,22 +84,7 @@ describe('never sent', () => {
   })
 
   test('an HTTP/2 stream that was refused', async () => {
-    const server = createSecureServer(certificate)
-    server.on('stream', (stream) => {
-      stream.on('error', () => {})
-      stream.close(constants.NGHTTP2_REFUSED_STREAM)
-    })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const dispatcher = new Agent({ allowH2: true, connect: { rejectUnauthorized: false } })
-    onTestFinished(async () => {
-      await dispatcher.destroy()
-      server.close()
-    })
-    const { port } = server.address() as AddressInfo
-    const error = await undiciFetch(`https://localhost:${port}`, { method: 'POST', dispatcher }).catch(
-      failure,
-    )
+    const error = await postOverHttp2((stream) => stream.close(constants.NGHTTP2_REFUSED_STREAM))
     expect(wasNeverSent(error)).toBe(true)
   })
 
@@ -101,23 +109,17 @@ describe('perhaps sent', () => {
   })
 
   test('an HTTP/2 stream that ended with another error', async () => {
-    const server = createSecureServer(certificate)
-    server.on('stream', (stream) => {
-      stream.on('error', () => {})
-      stream.close(constants.NGHTTP2_INTERNAL_ERROR)
-    })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const dispatcher = new Agent({ allowH2: true, connect: { rejectUnauthorized: false } })
-    onTestFinished(async () => {
-      await dispatcher.destroy()
-      server.close()
-    })
-    const { port } = server.address() as AddressInfo
-    const error = await undiciFetch(`https://localhost:${port}`, { method: 'POST', dispatcher }).catch(
-      failure,
-    )
+    const error = await postOverHttp2((stream) => stream.close(constants.NGHTTP2_INTERNAL_ERROR))
     expect(error).toBeInstanceOf(Error)
+    expect(wasNeverSent(error)).toBe(false)
+  })
+
+  test('an HTTP/2 connection that goes away, for older undici says the same of requests that it has taken', async () => {
+    const error = await postOverHttp2((stream) => {
+      if (stream.id === 1) stream.respond({}, { endStream: true })
+      else stream.session?.goaway(constants.NGHTTP2_NO_ERROR, 1)
+    })
+    expect(error).toMatchObject({ cause: { message: expect.stringContaining('GOAWAY') } })
     expect(wasNeverSent(error)).toBe(false)
   })
 
