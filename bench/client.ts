@@ -70,8 +70,8 @@ export const question: Question = {
       ])
       return await inRounds(
         [...casesOf('express', express, { 64: 0.95 }), ...casesOf('node', node, { 64: 0.95 })],
-        // A few hundredths are to be seen: many short turns, so that what the machine does falls on all.
-        pace.quick ? pace : { ...pace, rounds: 40, caseMs: 150 },
+        // A few hundredths are to be seen: turns so long that each pays for the collection of its own garbage.
+        pace.quick ? pace : { ...pace, rounds: 15, caseMs: 1_000 },
       )
     }),
 }
