@@ -1,12 +1,19 @@
 /** Arguments of a call as plain data that can be compared: forms by their fields, files by their content. */
 import type { Digest } from '../core/bytes.ts'
 
+/**
+ * What the names of React's own fields begin with, in a form that a server has rendered: which action it is for, and
+ * with what it is bound. React takes them out of a form that the browser sends by itself, leaves them in one that the
+ * page sends, and renders none in the browser; the same form may be sent in all three ways.
+ */
+const reactPrefix = '$ACTION_'
+
 /** The form among arguments, where there is one. */
 export function formOf(args: readonly unknown[]): FormData | undefined {
   return args.findLast((arg) => arg instanceof FormData)
 }
 
-/** What of the arguments is compared. `keyField` names a field that is left out of a form. */
+/** What of the arguments is compared. `keyField` names a field that is left out of a form, as React's own are. */
 export function comparedArguments(
   digest: Digest,
   args: readonly unknown[],
@@ -21,7 +28,9 @@ async function comparedArgument(
   keyField: string | undefined,
 ): Promise<unknown> {
   if (arg instanceof FormData) {
-    const fields = Array.from(arg.entries()).filter(([name]) => name !== keyField)
+    const fields = Array.from(arg.entries()).filter(
+      ([name]) => name !== keyField && !name.startsWith(reactPrefix),
+    )
     return {
       form: await Promise.all(fields.map(async ([name, value]) => [name, await comparedBlob(digest, value)])),
     }

@@ -45,7 +45,10 @@ export interface ValueGuardOptions<Args extends unknown[], Refused> extends Poli
    * compared. Default `false`.
    */
   readonly previousState?: boolean
-  /** The part of the arguments that makes two calls the same. Default: all of them, without the key's field. */
+  /**
+   * The part of the arguments that makes two calls the same. Default: all of them, without the key's field and those
+   * that React adds to a form.
+   */
   readonly fingerprint?: (...args: Args) => unknown
   /** What a throwing handler leaves behind. Default `'release'`; a function decides by the error. */
   readonly onError?: ErrorVerdict | ((error: unknown) => ErrorVerdict)

@@ -102,6 +102,18 @@ describe('the arguments', () => {
     await expect(action('order-2', 1, form)).rejects.toMatchObject({ code: 'key-reused' })
   })
 
+  test('of a form are the same as React sends them from a page, from a page that a server rendered, and without scripts', async () => {
+    let runs = 0
+    const action = idempotentAction(instance(), base, async (_form: FormData) => ++runs)
+    const typed = { 'idempotency-key': 'a', amount: '100' }
+    const rendered = { $ACTION_REF_1: '', '$ACTION_1:0': '{"id":"7f","bound":"$@1"}', '$ACTION_1:1': '[1]' }
+    expect(await action(formOf({ ...rendered, $ACTION_KEY: 'k1', ...typed }))).toBe(1)
+    expect(await action(formOf({ $ACTION_ID_7f: '', ...typed }))).toBe(1)
+    expect(await action(formOf(typed))).toBe(1)
+    const other = formOf({ ...rendered, ...typed, amount: '200' })
+    await expect(action(other)).rejects.toMatchObject({ code: 'key-reused' })
+  })
+
   test('that cannot be compared are refused before anything runs', async () => {
     let runs = 0
     const action = idempotentAction(
