@@ -6,7 +6,7 @@ import { hasChromium } from '../../../scripts/servers/chromium.ts'
 import { keyFieldName } from '../../../src/http/form-key.ts'
 import { IdempotencyKeyField, useIdempotencyKey } from '../../../src/client/react.ts'
 import { PayPage } from './app/pay.ts'
-import { useBrowser, visit } from './visit.ts'
+import { useShop, visit } from './visit.ts'
 
 describe('on a server', () => {
   test('the field has the name that the servers read', () => {
@@ -46,7 +46,7 @@ describe('on a server', () => {
 })
 
 describe.skipIf(!hasChromium())('in Chromium', () => {
-  useBrowser()
+  useShop()
 
   test('equal parts have one key over components and reloads, other parts and storages another', async () => {
     const { page, text } = await visit('/keys')

@@ -1,10 +1,10 @@
 /** `useIdempotentMutation` in a real browser, against a real server that counts charges. */
 import { describe, expect, test } from 'vitest'
 import { hasChromium } from '../../../scripts/servers/chromium.ts'
-import { useBrowser, visit } from './visit.ts'
+import { useShop, visit } from './visit.ts'
 
 describe.skipIf(!hasChromium())('useIdempotentMutation in Chromium', () => {
-  useBrowser()
+  useShop()
 
   test('a double click is one charge, in StrictMode', async () => {
     const { page, charges, shows, complaints } = await visit('/pay')

@@ -5,7 +5,7 @@ import { hasChromium } from '../../../scripts/servers/chromium.ts'
 import { createIdempotentFetch } from '../../../src/client/index.ts'
 import { idempotentMutationOptions, withKey } from '../../../src/client/tanstack-query.ts'
 import { serve } from '../../http/serving.ts'
-import { useBrowser, visit } from './visit.ts'
+import { useShop, visit } from './visit.ts'
 
 test('a key that is kept elsewhere is not sent when it is too old, at whichever press', async () => {
   const seen: unknown[] = []
@@ -30,7 +30,7 @@ test('a key that is kept elsewhere is not sent when it is too old, at whichever 
 })
 
 describe.skipIf(!hasChromium())('TanStack Query in Chromium', () => {
-  useBrowser()
+  useShop()
 
   test('lost answers are asked for again with the same key', async () => {
     const { page, charges, proxy, shows } = await visit('/query')

@@ -1,5 +1,5 @@
 /** A shop that lives as long as a test, and a real browser that visits it. */
-import type { Browser, BrowserContext, Page } from 'playwright-core'
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
 import { launchChromium } from '../../../scripts/servers/chromium.ts'
 import { createIdempotency } from '../../../src/engine/idempotency.ts'
@@ -12,12 +12,20 @@ import { shop } from './shop.ts'
 let browser: Browser
 let script: string
 
-/** Starts one browser for the tests of a file, and builds their pages once. */
+/** Starts one browser for the tests of a file. */
 export function useBrowser(): void {
   beforeAll(async () => {
-    ;[browser, script] = await Promise.all([launchChromium(), pages()])
+    browser = await launchChromium()
   })
   afterAll(() => browser?.close())
+}
+
+/** Starts one browser for the tests of a file, and builds the shop's pages once. */
+export function useShop(): void {
+  useBrowser()
+  beforeAll(async () => {
+    script = await pages()
+  })
 }
 
 /** The code of the pages. */
@@ -69,8 +77,9 @@ export async function visit(path: string): Promise<Visit> {
 export async function open(
   origin: string,
   path: string,
+  options: BrowserContextOptions = {},
 ): Promise<Omit<Visit, 'proxy' | 'charges' | 'holdAnswers'>> {
-  const context = await browser.newContext()
+  const context = await browser.newContext(options)
   onTestFinished(() => context.close())
   const page = await context.newPage()
   const complaints: string[] = []

@@ -14,6 +14,8 @@ export interface AppCommand {
   /** Folder of the app in `test/http/apps`. */
   readonly app: string
   readonly env?: Readonly<Record<string, string>>
+  /** How a server is ended. Default `'SIGKILL'`; one with processes of its own has to be asked, to end them too. */
+  readonly endedBy?: 'SIGTERM'
 }
 
 export interface RunningApp {
@@ -32,7 +34,7 @@ function launch({ program, args, app, env }: AppCommand): ReturnType<typeof spaw
   })
 }
 
-/** Runs a command to its end. @throws Error with its output where it fails */
+/** Runs a command to its end. Test files that build one app at once each need an output of their own. @throws Error with its output where it fails */
 export async function buildApp(command: AppCommand): Promise<void> {
   const child = launch(command)
   const output = outputOf(child)
@@ -56,7 +58,7 @@ export async function serveApp(command: AppCommand): Promise<RunningApp> {
     port,
     origin,
     close: () => {
-      child.kill('SIGKILL')
+      child.kill(command.endedBy ?? 'SIGKILL')
       return closed
     },
   }

@@ -6,6 +6,10 @@ interface State {
   /** How often each handler was entered. */
   readonly runs: Record<string, number>
   readonly gate: PromiseWithResolvers<void>
+  /** Carts whose answers wait, from after the effect on. */
+  readonly held: Map<string, PromiseWithResolvers<void>>
+  /** Keys that are kept with a cart. */
+  readonly keys: Map<string, string>
 }
 
 const shared = globalThis as { state?: State }
@@ -14,9 +18,11 @@ shared.state ??= {
   idem: createIdempotency({ store: memoryStore(), sweep: false }),
   runs: {},
   gate: Promise.withResolvers(),
+  held: new Map(),
+  keys: new Map(),
 }
 
-export const { idem, runs, gate } = shared.state
+export const { idem, runs, gate, held, keys } = shared.state
 
 export function ran(name: string): number {
   runs[name] = (runs[name] ?? 0) + 1
