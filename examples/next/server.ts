@@ -1,5 +1,6 @@
 /**
- * A route handler and a form with a server action that are safe to retry, on Next.js. From the root of a clone:
+ * A route handler and forms with server actions that are safe to retry, on Next.js: at `/` a form that leads on to
+ * another page, at `/checkout` one in a client component that stays. From the root of a clone:
  *
  *   npm run example -- next
  */
@@ -8,7 +9,7 @@ import type { AddressInfo } from 'node:net'
 import next from 'next'
 
 process.env.NEXT_TELEMETRY_DISABLED = '1'
-const app = next({ dev: true, dir: import.meta.dirname })
+const app = next({ dev: true, dir: import.meta.dirname, hostname: '127.0.0.1' })
 await app.prepare()
 const handle = app.getRequestHandler()
 

@@ -12,3 +12,19 @@ export const pay = idempotentAction(
     redirect(`/?charged=${id}`)
   },
 )
+
+export type Payment = { readonly charged: number } | { readonly refused: string }
+
+export const payHere = idempotentAction(
+  idem,
+  {
+    operation: 'pay here',
+    principal: 'anonymous',
+    required: true,
+    previousState: true,
+    onRefused: (refusal): Payment => ({ refused: refusal.code }),
+  },
+  async (_before: Payment | null, form: FormData): Promise<Payment> => ({
+    charged: charge(Number(form.get('amount'))).id,
+  }),
+)
