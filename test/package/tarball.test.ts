@@ -150,6 +150,11 @@ describe('the package as published', () => {
     compileUse(reader, onPeers, { lib: ['es2024', 'dom'], skipLibCheck: true })
   })
 
+  it('has its React part in the browser where a component of the server imports it', () => {
+    const text = readFileSync(join(installed, 'dist/client/react.js'), 'utf8')
+    expect(text).toMatch(/^'use client';/)
+  })
+
   /** Compiles a program that uses all that the subpaths export. */
   function compileUse(cwd: string, of: readonly string[], more: object): void {
     const lines = of.map((subpath, at) => `export * as part${at} from '${specifierOf(subpath)}'`)
