@@ -105,7 +105,10 @@ function built(): void {
       await takenOver()
       const first = await key()
       expect(html).toContain(`value="${first}"`)
-      const [request] = await Promise.all([page.waitForRequest('**/shop/form**'), page.click('#order')])
+      const [request] = await Promise.all([
+        page.waitForRequest((sent) => sent.method() === 'POST'),
+        page.click('#order'),
+      ])
       expect(request.postData()).toContain(first)
       await shows('ended', '{"order":1}')
       expect(await orders()).toBe(1)
@@ -150,11 +153,13 @@ function built(): void {
       await page.reload()
       await takenOver()
       expect(await key()).toBe(first)
+      await page.fill('#amount', '200')
       await page.click('#order')
-      await shows('ended', '{"refused":"in-progress"}')
+      await shows('ended', '{"refused":"key-reused"}')
       expect(await key()).toBe(first)
-      await release()
+      await page.fill('#amount', '100')
       await page.click('#order')
+      await release()
       await shows('ended', '{"order":1}')
       await expect.poll(key).not.toBe(first)
       expect(await orders()).toBe(1)

@@ -15,8 +15,6 @@ export const orderByForm = idempotentAction(
     ...options,
     operation: 'order by form',
     previousState: true,
-    // Soon, so that a page is seen that does not know how its order ended.
-    wait: '1s',
     onRefused: (refusal): Ended => ({ refused: refusal.code }),
   },
   async (_before: Ended | null, form: FormData): Promise<Ended> => ({

@@ -23,6 +23,7 @@ export function OrderForm({ cart, initialKey, keepMs }: OrderFormProps): ReactNo
         {...(keepMs !== undefined && { keepAfterDone: keepMs })}
       />
       <input type="hidden" name="cart" value={cart} />
+      <input name="amount" id="amount" defaultValue="100" />
       <button id="order">Order</button>
       <output id="ended">{JSON.stringify(state)}</output>
       <Link id="leave" href={`/shop/thanks?cart=${cart}`}>
