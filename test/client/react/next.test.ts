@@ -13,7 +13,7 @@ function next(...args: string[]): AppCommand {
   return { program: 'next/dist/bin/next', args, app: 'next', env: { OUTPUT: '.scratch/react' } }
 }
 
-interface ShopVisit extends Pick<Visit, 'page' | 'context' | 'complaints' | 'text' | 'shows'> {
+interface ShopVisit extends Pick<Visit, 'page' | 'context' | 'complaints' | 'shows'> {
   /** Between the browser and the shop. */
   readonly proxy: FaultProxy
   /** Of another page for the same cart. */

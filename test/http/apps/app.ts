@@ -34,7 +34,11 @@ function launch({ program, args, app, env }: AppCommand): ReturnType<typeof spaw
   })
 }
 
-/** Runs a command to its end. Test files that build one app at once each need an output of their own. @throws Error with its output where it fails */
+/**
+ * Runs a command to its end. Test files that build one app at once each need an output of their own.
+ *
+ * @throws Error with its output where it fails
+ */
 export async function buildApp(command: AppCommand): Promise<void> {
   const child = launch(command)
   const output = outputOf(child)
