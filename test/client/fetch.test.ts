@@ -329,7 +329,7 @@ describe('retries', () => {
 
   test('a timeout is unknown, never failed, and the next attempt is the same', async () => {
     const server = await recording(() => {})
-    const error = await client({ timeout: 50, retries: 1 })(server.origin, {
+    const error = await client({ timeout: 500, retries: 1 })(server.origin, {
       method: 'POST',
       body: 'same octets',
     }).catch(failure)
@@ -345,7 +345,7 @@ describe('retries', () => {
     const server = await recording((response) => {
       response.writeHead(201, { 'content-length': '100' }).write('a part')
     }, status(201))
-    const response = await client({ timeout: 100 })(server.origin, { method: 'POST' })
+    const response = await client({ timeout: 500 })(server.origin, { method: 'POST' })
     expect([await response.text(), server.received.length]).toEqual(['answer 201', 2])
   })
 

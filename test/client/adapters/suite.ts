@@ -252,7 +252,7 @@ export function clientAdapterSuite({ name, make, differences }: ClientAdapter): 
 
     test('no answer in time is unknown, not failed', async () => {
       const server = await scripted(silent)
-      const error = await ended(send({ timeout: 100, retries: 1 })(server.origin, charge))
+      const error = await ended(send({ timeout: 500, retries: 1 })(server.origin, charge))
       expect(error).toMatchObject({ code: 'outcome-unknown', reason: 'retries', attempts: 2 })
       expect(keysOf(server).size).toBe(1)
     })
