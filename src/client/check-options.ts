@@ -3,14 +3,14 @@
  * `createIdempotentFetch` in browsers leaves it to the types, for its size.
  */
 import { InvalidOptionError } from '../core/errors.ts'
-import { choiceOption, refuseUnknownOptions } from '../core/options.ts'
+import { refuseUnknownOptions } from '../core/options.ts'
 import type { RetryBudgetOptions } from './budget.ts'
 import type { KeyKeeper } from './keepers/keeper.ts'
 import type { IdempotentFetchOptions } from './options.ts'
 
 type OptionName = keyof IdempotentFetchOptions
 
-/** What each is to be, where nothing else reads it before the first call. */
+/** All names, and what each is to be where nothing else reads it before the first call. */
 const rules: Readonly<Record<OptionName, [keeps: (value: unknown) => boolean, rule: string] | undefined>> = {
   retries: undefined,
   backoff: undefined,
@@ -24,7 +24,7 @@ const rules: Readonly<Record<OptionName, [keeps: (value: unknown) => boolean, ru
   fetch: [isFunction, 'must be a function'],
   methods: [isListOfMethods, "must be a list of methods such as ['POST', 'PATCH']"],
   keyHeader: [isToken, 'must be the name of a field'],
-  keyFormat: undefined,
+  keyFormat: [isKeyFormat, "must be 'quoted' or 'bare'"],
   refresh: [isFunction, 'must be a function'],
 }
 
@@ -49,7 +49,6 @@ export function checkOptions(
     if (value === undefined || keeps === undefined || keeps(value)) continue
     throw new InvalidOptionError(name, rule as string, value)
   }
-  choiceOption('keyFormat', options.keyFormat as IdempotentFetchOptions['keyFormat'], ['quoted', 'bare'])
   if (options.budget) refuseUnknownOptions('budget', options.budget, Object.keys(budgetRules))
 }
 
@@ -78,6 +77,10 @@ function isObject(value: unknown): boolean {
 function isBreaker(value: unknown): boolean {
   const { blockedMs, report } = (value ?? {}) as Record<string, unknown>
   return isFunction(blockedMs) && isFunction(report)
+}
+
+function isKeyFormat(value: unknown): boolean {
+  return value === 'quoted' || value === 'bare'
 }
 
 function isListOfMethods(value: unknown): boolean {

@@ -26,11 +26,9 @@ export interface KeyedSettings<Response> extends Omit<ReadOptions, 'refresh'> {
  * @param owner the adapter's name
  * @throws InvalidOptionError
  */
-export function readKeyed<Response>(
-  owner: string,
-  { refresh, ...options }: KeyedOptions<Response>,
-): KeyedSettings<Response> {
-  checkOptions(owner, { refresh, ...options }, ['fetch'])
+export function readKeyed<Response>(owner: string, given: KeyedOptions<Response>): KeyedSettings<Response> {
+  checkOptions(owner, given, ['fetch'])
+  const { refresh, ...options } = given
   const settings = readOptions(platform, options)
   return { ...settings, refresh, keyHeader: settings.keyHeader.toLowerCase() }
 }

@@ -205,6 +205,7 @@ export function fileKeeper(options: FileKeeperOptions): KeyKeeper {
     for (const each of roomAmong(whole, limits)) {
       const isFresh = limits.now() - (each.doneAt ?? each.call.createdAt) < numbersStayMs
       if (!isFresh) await remove(each)
+      // Its call goes now, as everywhere; its number stays for as long as somebody may be about to take it.
       else if (!isOver(each, limits)) await add(each, goneOf(each, limits.now()))
     }
     for (const { entry, ...each } of others) {
