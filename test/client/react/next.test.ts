@@ -26,6 +26,8 @@ interface ShopVisit extends Pick<Visit, 'page' | 'context' | 'complaints' | 'sho
   orders(): Promise<number>
   /** Waits until the page is React's. */
   takenOver(): Promise<void>
+  /** Orders, and loads the page again while the answer waits, until the returned function is called. */
+  loadAgainInFlight(): Promise<() => Promise<void>>
   /** Makes the answers for the cart wait, from after the order on, until the returned function is called. */
   holdAnswers(): Promise<() => Promise<void>>
 }
@@ -50,19 +52,27 @@ async function visit(path: string, options?: BrowserContextOptions): Promise<Sho
   })
   const takenOver = (): Promise<void> => visited.shows('taken-over', 'true')
   if (options?.javaScriptEnabled !== false) await takenOver()
+  const orders = async (): Promise<number> => {
+    const runs = (await (await fetch(`${origin}/runs`)).json()) as Record<string, number>
+    return runs[`order ${cart}`] ?? 0
+  }
+  const holdAnswers = async (): Promise<() => Promise<void>> => {
+    await answers('POST')
+    onTestFinished(() => answers('DELETE'))
+    return () => answers('DELETE')
+  }
   return {
-    ...{ ...visited, proxy, takenOver },
+    ...{ ...visited, proxy, takenOver, orders, holdAnswers },
     address: (of) => visited.origin + address(of),
     answered: () => answered,
     key: () => field.inputValue(),
-    async orders() {
-      const runs = (await (await fetch(`${origin}/runs`)).json()) as Record<string, number>
-      return runs[`order ${cart}`] ?? 0
-    },
-    async holdAnswers() {
-      await answers('POST')
-      onTestFinished(() => answers('DELETE'))
-      return () => answers('DELETE')
+    async loadAgainInFlight() {
+      const release = await holdAnswers()
+      await visited.page.click('#order')
+      await expect.poll(orders).toBe(1)
+      await visited.page.reload()
+      await takenOver()
+      return release
     },
   }
 }
@@ -127,15 +137,9 @@ function built(): void {
     })
 
     test('loaded again in mid-flight, it sends the same key', async () => {
-      const { page, orders, key, shows, holdAnswers, takenOver, complaints } = await visit(
-        `/shop/form?${keep}`,
-      )
+      const { page, orders, key, shows, loadAgainInFlight, complaints } = await visit(`/shop/form?${keep}`)
       const first = await key()
-      const release = await holdAnswers()
-      await page.click('#order')
-      await expect.poll(orders).toBe(1)
-      await page.reload()
-      await takenOver()
+      const release = await loadAgainInFlight()
       expect(await key()).toBe(first)
       await page.click('#order')
       await release()
@@ -145,13 +149,9 @@ function built(): void {
     })
 
     test('a refusal while the first order is under way ends no key', async () => {
-      const { page, orders, key, shows, holdAnswers, takenOver } = await visit('/shop/form?keep=0')
+      const { page, orders, key, shows, loadAgainInFlight } = await visit('/shop/form?keep=0')
       const first = await key()
-      const release = await holdAnswers()
-      await page.click('#order')
-      await expect.poll(orders).toBe(1)
-      await page.reload()
-      await takenOver()
+      const release = await loadAgainInFlight()
       expect(await key()).toBe(first)
       await page.fill('#amount', '200')
       await page.click('#order')
@@ -307,12 +307,8 @@ function built(): void {
     })
 
     test('loaded again in mid-flight, it gets the answer of the first call', async () => {
-      const { page, orders, shows, holdAnswers, takenOver, complaints } = await visit('/shop/button')
-      const release = await holdAnswers()
-      await page.click('#order')
-      await expect.poll(orders).toBe(1)
-      await page.reload()
-      await takenOver()
+      const { page, orders, shows, loadAgainInFlight, complaints } = await visit('/shop/button')
+      const release = await loadAgainInFlight()
       await page.click('#order')
       await shows('status', 'pending')
       await release()
